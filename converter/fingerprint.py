@@ -1,0 +1,42 @@
+"""The identity of a slide: a hash over all its files, and a cheap look that tells whether one of them changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from converter.errors import Cancelled
+
+_BLOCK = 4 << 20
+Look = tuple[tuple[int, int, int, int], ...]
+
+
+def fingerprint(files: Sequence[Path], stopped: Callable[[], bool] = lambda: False) -> str:
+    """`sha256:` over the files. One file: its own SHA-256; several: over the sorted SHA-256 of each with its name.
+
+    Raises OSError, and Cancelled when `stopped` says so.
+    """
+    hashes = [(path.name, _sha256(path, stopped)) for path in files]
+    if len(hashes) == 1:
+        return f"sha256:{hashes[0][1]}"
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes))
+    return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
+
+
+def _sha256(path: Path, stopped: Callable[[], bool]) -> str:
+    digest, buffer = hashlib.sha256(), bytearray(_BLOCK)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(view):
+            digest.update(view[:count])
+            if stopped():
+                raise Cancelled("the conversion was interrupted")
+    return digest.hexdigest()
+
+
+def look(files: Sequence[Path]) -> Look:
+    """Device, inode, size and modification time of each file. Raises OSError."""
+    stats = [os.stat(path) for path in files]
+    return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)

@@ -1,0 +1,251 @@
+"""OME-XML 2016-06 for the store: written from a scene's facts, or the file's own OME-XML, patched.
+
+Written with the standard library: the models of ome-types take longer to import than a small slide takes to convert. The
+tests validate what is written here against ome-types and its schema.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from drivers.errors import Damaged
+from drivers.model import Channel, Scene
+
+NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+_SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_TYPES = {"float16": "float", "float32": "float", "float64": "double", "int64": "double", "uint64": "double"}
+_DIMENSIONS = {"Immersion": {"Oil", "Water", "WaterDipping", "Air", "Multi", "Glycerol", "Other"}}
+_STORAGE = {"BinData", "TiffData"}
+_PERSONAL = {
+    "Experimenter",
+    "ExperimenterRef",
+    "ExperimenterGroup",
+    "ExperimenterGroupRef",
+    "StructuredAnnotations",
+    "AnnotationRef",
+    "Description",
+    "Project",
+    "Dataset",
+    "DatasetRef",
+    "Experiment",
+    "ExperimentRef",
+}
+_STRICT = {"AcquisitionDate"}
+_SERIALS = ("SerialNumber", "LotNumber")
+
+
+@dataclass(slots=True)
+class Document:
+    """OME-XML text, and what the privacy policy left out of it."""
+
+    text: str
+    removed: list[str] = field(default_factory=list[str])
+
+
+def ome_xml(scenes: Sequence[tuple[Scene, str]], privacy: str, creator: str) -> Document:
+    """OME-XML with one Image per scene (and name), in order, pixels marked MetadataOnly."""
+    ET.register_namespace("", NAMESPACE)
+    source = scenes[0][0].facts.ome_xml
+    if source is not None and all(s.facts.ome_xml == source and s.facts.ome_image is not None for s, _ in scenes):
+        return _patched(source, scenes, privacy)
+    root = ET.Element(_name("OME"), {"Creator": creator, f"{{{_XSI}}}schemaLocation": _SCHEMA})
+    removed: set[str] = set()
+    instruments = [_instrument(scene, i, privacy, removed) for i, (scene, _) in enumerate(scenes)]
+    root.extend(e for e in instruments if e is not None)
+    for i, (scene, name) in enumerate(scenes):
+        root.append(_image(scene, name, i, (privacy, instruments[i], removed)))
+    return Document(_text(root), sorted(removed))
+
+
+def _name(tag: str) -> str:
+    return f"{{{NAMESPACE}}}{tag}"
+
+
+def _text(root: ET.Element) -> str:
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _put(parent: ET.Element, tag: str, **attributes: Any) -> ET.Element:
+    known = {key: _value(value) for key, value in attributes.items() if value is not None}
+    return ET.SubElement(parent, _name(tag), known)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(float(value)) if isinstance(value, float) else _clean(str(value))
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML 1.0 has no way to hold."""
+    return "".join(ch for ch in text if ch in "\t\n\r" or " " <= ch < "\ud800" or ch > "\udfff" and ch < "\ufffe")
+
+
+def _instrument(scene: Scene, i: int, privacy: str, removed: set[str]) -> ET.Element | None:
+    facts, scope = scene.facts, {"Manufacturer": scene.facts.microscope_manufacturer}
+    scope["Model"] = facts.microscope_model
+    if facts.microscope_serial is not None:
+        if privacy == "strict":
+            removed.add("scanner serial number")
+        else:
+            scope["SerialNumber"] = facts.microscope_serial
+    lens = {
+        "Model": facts.objective_model,
+        "NominalMagnification": scene.magnification,
+        "LensNA": facts.objective_na,
+        "Immersion": facts.immersion if facts.immersion in _DIMENSIONS["Immersion"] else None,
+    }
+    has_scope, has_lens = any(scope.values()), any(v is not None for v in lens.values())
+    if not has_scope and not has_lens:
+        return None
+    instrument = ET.Element(_name("Instrument"), {"ID": f"Instrument:{i}"})
+    if has_scope:
+        _put(instrument, "Microscope", **scope)
+    if has_lens:
+        _put(instrument, "Objective", ID=f"Objective:{i}", **lens)
+    return instrument
+
+
+def _image(scene: Scene, name: str, i: int, context: tuple[str, ET.Element | None, set[str]]) -> ET.Element:
+    privacy, instrument, removed = context
+    image = ET.Element(_name("Image"), {"ID": f"Image:{i}", "Name": _clean(name)})
+    if scene.facts.acquired is not None:
+        if privacy == "strict":
+            removed.add("acquisition date")
+        else:
+            ET.SubElement(image, _name("AcquisitionDate")).text = scene.facts.acquired.isoformat()
+    if instrument is not None:
+        _put(image, "InstrumentRef", ID=f"Instrument:{i}")
+        if instrument.find(_name("Objective")) is not None:
+            _put(image, "ObjectiveSettings", ID=f"Objective:{i}")
+    image.append(_pixels(scene, i))
+    return image
+
+
+def _pixels(scene: Scene, i: int) -> ET.Element:
+    shape, size = scene.shape, scene.pixel_size
+    lengths = {"X": size.x_um, "Y": size.y_um, "Z": size.z_um}
+    physical = {f"PhysicalSize{a}": v for a, v in lengths.items()}
+    units = {f"PhysicalSize{a}Unit": "µm" for a, v in lengths.items() if v is not None}
+    if scene.time_step_s is not None:
+        physical["TimeIncrement"] = scene.time_step_s
+        units["TimeIncrementUnit"] = "s"
+    pixels = ET.Element(_name("Pixels"))
+    facts = {
+        "ID": f"Pixels:{i}",
+        "DimensionOrder": "XYZCT",
+        "Type": pixel_type(scene.dtype),
+        "SignificantBits": scene.significant_bits,
+        "Interleaved": False,
+        "SizeX": shape.x,
+        "SizeY": shape.y,
+        "SizeZ": shape.z,
+        "SizeC": shape.c,
+        "SizeT": shape.t,
+    }
+    pixels.attrib.update({k: _value(v) for k, v in {**facts, **physical, **units}.items() if v is not None})
+    _channels(pixels, scene, i)
+    _put(pixels, "MetadataOnly")
+    _planes(pixels, scene)
+    return pixels
+
+
+def pixel_type(dtype: np.dtype[Any]) -> str:
+    """OME's word for a sample type. OME knows no 64-bit integers: they are called double, the array has the truth."""
+    return _TYPES.get(dtype.name, dtype.name)
+
+
+def _channels(pixels: ET.Element, scene: Scene, i: int) -> None:
+    if scene.rgb and scene.shape.c == 3:  # noqa: PLR2004 - red, green, blue
+        _put(pixels, "Channel", ID=f"Channel:{i}:0", SamplesPerPixel=3)
+        return
+    for c in range(scene.shape.c):
+        channel = scene.channels[c] if c < len(scene.channels) else Channel()
+        attributes: dict[str, Any] = {"Name": channel.name, "Color": _color(channel.color), "Fluor": channel.fluor}
+        for key, value in (("Excitation", channel.excitation_nm), ("Emission", channel.emission_nm)):
+            if value is not None and value > 0:
+                attributes |= {f"{key}Wavelength": float(value), f"{key}WavelengthUnit": "nm"}
+        _put(pixels, "Channel", ID=f"Channel:{i}:{c}", SamplesPerPixel=1, **attributes)
+
+
+def _color(color: str | None) -> int | None:
+    """RRGGBB as OME's signed 32-bit RGBA."""
+    if color is None:
+        return None
+    value = int(color + "FF", 16)
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def _planes(pixels: ET.Element, scene: Scene) -> None:
+    position = scene.position
+    colored = scene.rgb and scene.shape.c == 3  # noqa: PLR2004 - red, green, blue
+    for c in range(1 if colored else scene.shape.c):
+        exposure = scene.channels[c].exposure_s if c < len(scene.channels) else None
+        if exposure is None and (position is None or c > 0):
+            continue
+        attributes: dict[str, Any] = {"TheZ": 0, "TheT": 0, "TheC": c}
+        if exposure is not None:
+            attributes |= {"ExposureTime": float(exposure), "ExposureTimeUnit": "s"}
+        if position is not None:
+            attributes |= {"PositionX": float(position.x_um), "PositionXUnit": "µm"}
+            attributes |= {"PositionY": float(position.y_um), "PositionYUnit": "µm"}
+        _put(pixels, "Plane", **attributes)
+
+
+def _patched(source: str, scenes: Sequence[tuple[Scene, str]], privacy: str) -> Document:
+    """The file's own OME-XML: the converted Images only, storage elements out, personal data out by policy."""
+    from defusedxml.ElementTree import fromstring
+
+    try:
+        root: ET.Element = fromstring(source.encode(), forbid_dtd=True)
+    except Exception as error:
+        raise Damaged(f"the OME-XML of the file cannot be parsed: {error}") from error
+    removed: set[str] = set()
+    images = [e for e in root if _local(e) == "Image"]
+    for image in images:
+        root.remove(image)
+    at = next((i for i, e in enumerate(root) if _local(e) in ("StructuredAnnotations", "ROI")), len(root))
+    for offset, (scene, _) in enumerate(scenes):
+        root.insert(at + offset, images[scene.facts.ome_image or 0])
+    for key in ("UUID", "Creator"):
+        root.attrib.pop(key, None)
+    unwanted = set() if privacy == "keep" else _PERSONAL | (_STRICT if privacy == "strict" else set())
+    _prune(root, unwanted, privacy == "strict", removed)
+    for element in root.iter():
+        if _local(element) == "Pixels":
+            _only_metadata(element)
+    return Document(_text(root), sorted(removed))
+
+
+def _local(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _prune(element: ET.Element, unwanted: set[str], serials: bool, removed: set[str]) -> None:
+    for child in list(element):
+        if _local(child) in unwanted:
+            element.remove(child)
+            removed.add(_local(child))
+            continue
+        if serials:
+            for key in _SERIALS:
+                if child.attrib.pop(key, None) is not None:
+                    removed.add(key)
+        _prune(child, unwanted, serials, removed)
+
+
+def _only_metadata(pixels: ET.Element) -> None:
+    storage = [e for e in pixels if _local(e) in _STORAGE | {"MetadataOnly"}]
+    for element in storage:
+        pixels.remove(element)
+    channels = sum(_local(e) == "Channel" for e in pixels)
+    prefix = pixels.tag.rpartition("}")[0] + "}" if "}" in pixels.tag else ""
+    pixels.insert(channels, ET.Element(f"{prefix}MetadataOnly"))
+    pixels.attrib.pop("BigEndian", None)

@@ -1,0 +1,197 @@
+"""Rules of OME-Zarr metadata, among them those that no public validator checks (scale against shape, half-pixel
+translation, one version in the whole tree, colours and windows against the channel axis, OME-XML against the series)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Finding = tuple[str, str | None]
+"""Where, and what does not hold; None where it holds."""
+_UNITS = {"micrometer", "nanometer", "millimeter", "centimeter", "meter", "second", "millisecond", "microsecond", "minute"}
+_WINDOW = ("min", "max", "start", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A multiscale image in a store."""
+
+    path: str
+    version: str
+    multiscale: dict[str, Any]
+    omero: dict[str, Any] | None
+
+    @property
+    def axes(self) -> str:
+        """Axis names, joined."""
+        return "".join(axis["name"] for axis in self.multiscale["axes"])
+
+    @property
+    def levels(self) -> list[str]:
+        """Paths of the datasets."""
+        return [dataset["path"] for dataset in self.multiscale["datasets"]]
+
+    def at(self, level: str) -> str:
+        """Name of a level, for messages."""
+        return f"{self.path}/{level}" if self.path else level
+
+
+def attributes(folder: Path) -> tuple[str, dict[str, Any]]:
+    """(version, OME attributes) of a group. Raises OSError, ValueError, KeyError."""
+    v3 = folder / "zarr.json"
+    if v3.exists():
+        found: dict[str, Any] = json.loads(v3.read_text())["attributes"].get("ome", {})
+        return str(found.get("version", "")), found
+    (folder / ".zgroup").stat()
+    old = folder / ".zattrs"
+    return "0.4", json.loads(old.read_text()) if old.exists() else {}
+
+
+def image_groups(store: Path) -> list[Group]:
+    """The images of a store: the root or its series, then associated ones. Raises ValueError where there is none."""
+    version, root = attributes(store)
+    paths = [""]
+    if "bioformats2raw.layout" in root:
+        series = attributes(store / "OME")[1].get("series", [])
+        paths = [str(s) for s in series]
+    associated = store / "associated"
+    if associated.is_dir():
+        paths += [f"associated/{p.name}" for p in sorted(associated.iterdir()) if p.is_dir()]
+    groups: list[Group] = []
+    for path in paths:
+        found_version, found = attributes(store / path)
+        if not found.get("multiscales"):
+            raise ValueError(f"{path or 'root'} has no multiscales")
+        groups.append(Group(path, found_version or version, found["multiscales"][0], found.get("omero")))
+    if not groups:
+        raise ValueError("no image")
+    return groups
+
+
+def tree_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
+    """Rules across the whole store."""
+    versions = {group.version for group in groups} | ({attributes(store)[0]} - {""})
+    yield ".", None if len(versions) == 1 else f"several versions in one tree: {sorted(versions)}"
+    yield ".", None if versions <= {"0.4", "0.5"} else f"unknown version {sorted(versions)}"
+    _, root = attributes(store)
+    if "bioformats2raw.layout" in root:
+        layout = root["bioformats2raw.layout"]
+        yield ".", None if layout == 3 and isinstance(layout, int) else "bioformats2raw.layout is not the integer 3"
+        series = [group.path for group in groups if not group.path.startswith("associated/")]
+        present = sorted((p.name for p in store.iterdir() if p.is_dir() and p.name.isdigit()), key=int)
+        yield "OME", None if sorted(series, key=str) == sorted(present) else f"series {series}, groups {present}"
+    yield from _xml_rules(store, [g for g in groups if not g.path.startswith("associated/")])
+
+
+def _xml_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
+    from defusedxml.ElementTree import fromstring
+
+    where, path = "OME/METADATA.ome.xml", store / "OME" / "METADATA.ome.xml"
+    if not path.exists():
+        yield where, "is missing"
+        return
+    try:
+        root = fromstring(path.read_bytes(), forbid_dtd=True)
+    except Exception as error:  # noqa: BLE001 - any parser error is the finding
+        yield where, f"cannot be parsed: {error}"
+        return
+    names = [element.tag.rpartition("}")[2] for element in root.iter()]
+    yield where, None if not {"BinData", "TiffData"} & set(names) else "holds BinData or TiffData"
+    count = names.count("Image")
+    yield where, None if count == len(groups) else f"has {count} Images, the store {len(groups)} series"
+
+
+def image_rules(group: Group, arrays: Sequence[Any]) -> Iterator[Finding]:
+    """Rules of one image; `arrays` are its opened levels."""
+    axes, where = group.axes, group.path or "."
+    order = [a for a in "tczyx" if a in axes]
+    yield where, None if list(axes) == order else f"axes {axes} are not in the order t, c, z, y, x"
+    yield where, None if {"y", "x"} <= set(axes) else f"axes {axes} have no y and x"
+    for axis in group.multiscale["axes"]:
+        unit = axis.get("unit")
+        yield where, None if unit is None or unit in _UNITS else f"unit {unit!r} of axis {axis['name']}"
+    for key in ("name", "type", "metadata"):
+        yield where, None if group.multiscale.get(key) else f"multiscales without {key!r}"
+    for i, array in enumerate(arrays):
+        yield from _array_rules(group, i, arrays)
+        yield from _transformation_rules(group, i, arrays)
+        _ = array
+    yield from _omero_rules(group, arrays[0])
+
+
+def _array_rules(group: Group, i: int, arrays: Sequence[Any]) -> Iterator[Finding]:
+    where, array, first = group.at(group.levels[i]), arrays[i], arrays[0]
+    yield where, None if array.ndim == len(group.axes) else f"has {array.ndim} dimensions, the axes are {group.axes}"
+    yield where, None if array.dtype == first.dtype else f"has dtype {array.dtype}, level 0 {first.dtype}"
+    if group.version == "0.5":
+        names = list(getattr(array.metadata, "dimension_names", None) or [])
+        yield where, None if names == list(group.axes) else f"dimension_names are {names}"
+    elif array.metadata.zarr_format == 2:  # noqa: PLR2004 - Zarr v2
+        separator = array.metadata.dimension_separator
+        yield where, None if separator == "/" else f"dimension separator is {separator!r}"
+    if i and array.ndim == arrays[i - 1].ndim:
+        smaller = _size(array.shape) < _size(arrays[i - 1].shape)
+        yield where, None if smaller else "is not smaller than the level before"
+
+
+def _size(shape: Sequence[int]) -> int:
+    total = 1
+    for n in shape:
+        total *= int(n)
+    return total
+
+
+def _transformations(group: Group, i: int) -> tuple[list[float], list[float] | None] | None:
+    found = group.multiscale["datasets"][i].get("coordinateTransformations", [])
+    kinds = [t.get("type") for t in found]
+    if kinds not in (["scale"], ["scale", "translation"]):
+        return None
+    return found[0]["scale"], found[1]["translation"] if len(found) > 1 else None
+
+
+def _transformation_rules(group: Group, i: int, arrays: Sequence[Any]) -> Iterator[Finding]:
+    where, this, base = group.at(group.levels[i]), _transformations(group, i), _transformations(group, 0)
+    if this is None or base is None:
+        yield where, "transformations are not one scale and at most one translation after it"
+        return
+    scale, moved = this
+    good = len(scale) == len(group.axes) and min(scale) > 0
+    yield where, None if good else f"scale {scale} does not fit the axes {group.axes}"
+    if not good or arrays[i].ndim != len(scale) or arrays[0].ndim != len(scale):
+        return
+    for n, axis in enumerate(group.axes):
+        factor = scale[n] / base[0][n]
+        size, whole = arrays[i].shape[n], arrays[0].shape[n]
+        if axis in "yx":
+            fits = abs(whole / factor - size) <= 1 + 1e-6
+        else:
+            fits = abs(factor - 1) < 1e-9 and size == whole
+        yield where, None if fits else f"size {size} of {axis} does not fit factor {factor:g} of {whole}"
+    if i:
+        yield where, _translation_fault(group, (scale, base[0]), moved)
+
+
+def _translation_fault(group: Group, scales: tuple[Sequence[float], Sequence[float]], moved: list[float] | None) -> str | None:
+    nearest = group.multiscale.get("type") == "nearest"
+    wanted = [0.0 if nearest else (s - b) / 2 for s, b in zip(*scales, strict=True)]
+    if moved is None:
+        return None if not any(wanted) else "has no half-pixel translation"
+    close = all(abs(a - b) <= 1e-6 * max(1.0, abs(b)) for a, b in zip(moved, wanted, strict=True))
+    return None if close else f"translation {moved} should be {wanted}"
+
+
+def _omero_rules(group: Group, array: Any) -> Iterator[Finding]:
+    if group.omero is None:
+        return
+    where, channels = group.path or ".", group.omero.get("channels", [])
+    expected = array.shape[group.axes.index("c")] if "c" in group.axes else 1
+    yield where, None if len(channels) == expected else f"omero has {len(channels)} channels, the array {expected}"
+    for channel in channels:
+        color, window = str(channel.get("color")), channel.get("window", {})
+        yield where, None if re.fullmatch(r"[0-9A-Fa-f]{6}", color) else f"omero colour {color!r}"
+        whole = all(key in window for key in _WINDOW) and window["min"] < window["max"]
+        yield where, None if whole else f"omero window {window}"

@@ -1,0 +1,228 @@
+"""Running a plan: one pass over the stored tiles.
+
+A job paints one box of a native level, encodes its chunks, halves it in memory and goes on with what that yields, down to
+the next native level. Decoders and codecs release the GIL, so plain threads share the work. Nothing written is read back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from converter.codec import parse_codec
+from converter.errors import Cancelled
+from converter.halving import halve, halved_box
+from converter.jobs import job_shape, jobs, segments
+from converter.ngff import Window
+from converter.options import Options
+from converter.plan import ImagePlan, LevelPlan
+from converter.regions import Regions
+from converter.sharding import LevelWriter, level_writer
+from converter.stage import Stage
+from drivers.discovery import translated
+from drivers.errors import Damaged, DriverError
+from drivers.geometry import Box
+from drivers.model import Level, Pixels, Scene
+from drivers.paint import paint
+from drivers.tiles import Tile
+
+Progress = Callable[[int, int], None]
+"""Told after every job: samples read so far in this image, samples in all."""
+
+
+def silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(slots=True)
+class Damage:
+    """Stored tiles that could not be read and were filled; a bounded sample of them is named."""
+
+    count: int = 0
+    named: list[str] = field(default_factory=list[str])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, what: str) -> None:
+        """Count one, and name it while there is room."""
+        with self._lock:
+            self.count += 1
+            if len(self.named) < 100:
+                self.named.append(what)
+
+
+@dataclass(slots=True)
+class SeenWindow:
+    """Lowest and highest sample per channel of an image's coarsest level."""
+
+    _low: list[float] = field(default_factory=list[float])
+    _high: list[float] = field(default_factory=list[float])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, channels: int) -> None:
+        """Start over, for an image of so many channels."""
+        self._low, self._high = [float("inf")] * channels, [float("-inf")] * channels
+
+    def add(self, box: Box, pixels: Pixels) -> None:
+        """Take in pixels of `box`; not-a-number does not count."""
+        for c in range(pixels.shape[1]):
+            values = pixels[:, c]
+            if values.dtype.kind == "f":
+                values = values[np.isfinite(values)]
+            if values.size:
+                with self._lock:
+                    at = box.start.c + c
+                    self._low[at] = min(self._low[at], float(values.min()))
+                    self._high[at] = max(self._high[at], float(values.max()))
+
+    def seen(self) -> Window:
+        """The range per channel, 0 to 0 where there was no number."""
+        known = [low <= high for low, high in zip(self._low, self._high, strict=True)]
+        low = [v if ok else 0.0 for v, ok in zip(self._low, known, strict=True)]
+        return Window(low, [v if ok else 0.0 for v, ok in zip(self._high, known, strict=True)])
+
+
+@dataclass(slots=True)
+class Work:
+    """What the jobs of one conversion share."""
+
+    stage: Stage
+    options: Options
+    stop: threading.Event = field(default_factory=threading.Event)
+    damage: Damage = field(default_factory=Damage)
+    progress: Progress = silent
+    window: SeenWindow = field(default_factory=SeenWindow)
+
+
+@dataclass(slots=True)
+class _Output:
+    writer: LevelWriter
+    regions: Regions
+    seen: Callable[[Box, Pixels], None] | None = None
+    """Takes in the pixels of the image's last level."""
+
+
+def worker_count(options: Options) -> int:
+    """Threads to use: as told, else one per processor this process may use."""
+    return options.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
+    """Write all arrays of one image into the stage.
+
+    Raises DriverError (the slide), OutputFailed (the disk), Cancelled (`work.stop` was set).
+    """
+    parts = segments(image)
+    total = sum(scene.levels[part.native].shape.t * _samples(scene.levels[part.native]) for part in parts)
+    done = _Counter(work.progress, total)
+    for part in parts:
+        level = scene.levels[part.native]
+        job = job_shape(level, part.levels[0])
+        outputs = [_output(plan, image, job.c, work) for plan in part.levels]
+        _run_segment((level, jobs(level.shape, job)), outputs, (work, done))
+        if not all(o.regions.finished() and o.writer.finished() for o in outputs):
+            raise AssertionError("a chunk or shard was left unfinished")
+
+
+def _samples(level: Level) -> int:
+    _, c, z, y, x = level.shape
+    return c * z * y * x
+
+
+class _Counter:
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self._lock = threading.Lock()
+
+    def add(self, samples: int) -> None:
+        with self._lock:
+            self._done += samples
+            self._progress(self._done, self._total)
+
+
+def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Output:
+    writer = level_writer(plan, image, work.stage, (parse_codec(work.options.codec), work.options.ome_zarr))
+    seen = work.window.add if plan is image.levels[-1] else None
+    return _Output(writer, Regions(plan.shape, plan.chunk, group), seen)
+
+
+def _run_segment(task: tuple[Level, Iterator[Box]], outputs: list[_Output], shared: tuple[Work, _Counter]) -> None:
+    (level, boxes), (work, done) = task, shared
+    todo = _Shared(boxes)
+
+    def worker() -> None:
+        for box in todo:
+            if work.stop.is_set():
+                raise Cancelled("the conversion was interrupted")
+            _deliver(outputs, 0, box, paint(level, box, _reader(level, work)))
+            done.add(box.pixels)
+
+    count = worker_count(work.options)
+    with ThreadPoolExecutor(count, thread_name_prefix="slidemill") as pool:
+        futures = [pool.submit(worker) for _ in range(count)]
+        try:
+            finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            work.stop.set()
+            raise
+        if any(f.exception() for f in finished):
+            work.stop.set()
+    errors = [e for f in futures if (e := f.exception()) is not None]
+    if errors:
+        raise next((e for e in errors if not isinstance(e, Cancelled)), errors[0])
+
+
+class _Shared:
+    """An iterator that several threads take from."""
+
+    def __init__(self, boxes: Iterator[Box]) -> None:
+        self._boxes, self._lock = boxes, threading.Lock()
+
+    def __iter__(self) -> Iterator[Box]:
+        while True:
+            with self._lock:
+                box = next(self._boxes, None)
+            if box is None:
+                return
+            yield box
+
+
+def _deliver(outputs: list[_Output], i: int, box: Box, pixels: Pixels) -> None:
+    """Encode what has become whole at output `i`, and hand its half on to the next."""
+    output = outputs[i]
+    for whole, block in output.regions.add(box, pixels):
+        output.writer.put(whole, block)
+        if output.seen is not None:
+            output.seen(whole, block)
+        if i + 1 == len(outputs):
+            continue
+        below = halved_box(whole, output.writer.plan.shape)
+        if below:
+            half = halve(block, outputs[i + 1].writer.plan.source.method)
+            _deliver(outputs, i + 1, below, half[..., : below.shape.y, : below.shape.x])
+
+
+def _reader(level: Level, work: Work) -> Callable[[Tile], Pixels]:
+    def read(tile: Tile) -> Pixels:
+        try:
+            return level.read(tile.key)
+        except Damaged as error:
+            if work.options.on_damage == "fail":
+                raise
+            work.damage.add(str(error))
+            return _filler(level, tile)
+        except DriverError:
+            raise
+        except Exception as error:
+            raise translated(error, f"tile {tile.key}") from error
+
+    return read
+
+
+def _filler(level: Level, tile: Tile) -> Pixels:
+    extent = tile.box.shape.plus(tile.crop)
+    return np.broadcast_to(np.array(level.fill, level.dtype), extent)

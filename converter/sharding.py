@@ -1,0 +1,149 @@
+"""Encoded chunks into Zarr objects: shards with their index (Zarr v3 sharding_indexed), or one file per chunk.
+
+Written here and not through a Zarr library since one pass needs it so: a chunk is encoded once, wherever it comes from, and
+waits encoded until its shard is complete; the object is hashed as it is written. Checked by zarr-python and tensorstore.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from converter.codec import Codec
+from converter.plan import ImagePlan, LevelPlan
+from converter.stage import Stage
+from drivers.geometry import Box, Shape
+from drivers.model import Pixels
+
+_EMPTY = (1 << 64) - 1
+_AXES = "tczyx"
+_SPLIT = 4  # channels that OpenCV splits
+
+
+def joined(*parts: str) -> str:
+    """A path in the store."""
+    return "/".join(p for p in parts if p)
+
+
+@dataclass(slots=True)
+class _Shard:
+    chunks: list[bytes | None]
+    missing: int
+
+
+@dataclass(slots=True)
+class LevelWriter:
+    """Takes finished chunks of one level, from any thread, and writes each object once it is complete.
+
+    A chunk that holds nothing but the fill value is not stored, nor is a shard of such chunks.
+    """
+
+    plan: LevelPlan
+    image: ImagePlan
+    stage: Stage
+    v3: bool
+    encode: Callable[[Any], bytes]
+    _open: dict[Shape, _Shard] = field(default_factory=dict[Shape, _Shard])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, box: Box, pixels: Pixels) -> None:
+        """Store `pixels`, which fill `box`: whole chunks, except where the level ends."""
+        for position, chunk in _chunks(self.plan.chunk, box, pixels, self.image.fill):
+            data = None if _blank(chunk, self.image.fill) else self._encoded(chunk)
+            if self.plan.shard is None:
+                if data is not None:
+                    self.stage.write(self._object(position), [data], early=self.v3)
+            else:
+                self._collect(position, data)
+
+    def finished(self) -> bool:
+        """Whether no shard waits for chunks any more."""
+        return not self._open
+
+    def _encoded(self, chunk: Pixels) -> bytes:
+        data = self.encode(chunk)
+        return data + struct.pack("<I", google_crc32c.value(data)) if self.v3 else data
+
+    def _collect(self, position: Shape, data: bytes | None) -> None:
+        assert self.plan.shard is not None
+        per = Shape(*(s // c for s, c in zip(self.plan.shard, self.plan.chunk, strict=True)))
+        place = Shape(*(p // n for p, n in zip(position, per, strict=True)))
+        slot = int(np.ravel_multi_index([p % n for p, n in zip(position, per, strict=True)], per))
+        with self._lock:
+            shard = self._open.get(place)
+            if shard is None:
+                shard = self._open[place] = _Shard([None] * int(np.prod(per)), self._expected(place, per))
+            shard.chunks[slot] = data
+            shard.missing -= 1
+            if shard.missing:
+                return
+            del self._open[place]
+        if any(chunk is not None for chunk in shard.chunks):
+            self.stage.write(self._object(place), shard_parts(shard.chunks))
+
+    def _expected(self, place: Shape, per: Shape) -> int:
+        grid = self.plan.grid
+        return int(np.prod([min(n, g - p * n) for p, n, g in zip(place, per, grid, strict=True)]))
+
+    def _object(self, position: Shape) -> str:
+        key = [str(n) for n, axis in zip(position, _AXES, strict=True) if axis in self.image.axes]
+        return joined(self.image.group, self.plan.path, "c" if self.v3 else "", *key)
+
+
+def level_writer(plan: LevelPlan, image: ImagePlan, stage: Stage, settings: tuple[Codec, str]) -> LevelWriter:
+    """A writer for one level; `settings` are the codec and the OME-Zarr version."""
+    codec, version = settings
+    return LevelWriter(plan, image, stage, version == "0.5", codec.encoder(image.dtype))
+
+
+def shard_parts(chunks: list[bytes | None]) -> list[bytes]:
+    """The bytes of a shard: chunks in order, then the index of (offset, length) with its crc32c."""
+    index, parts, offset = bytearray(), list[bytes](), 0
+    for chunk in chunks:
+        if chunk is None:
+            index += struct.pack("<QQ", _EMPTY, _EMPTY)
+        else:
+            index += struct.pack("<QQ", offset, len(chunk))
+            parts.append(chunk)
+            offset += len(chunk)
+    parts.append(bytes(index) + struct.pack("<I", google_crc32c.value(bytes(index))))
+    return parts
+
+
+def _blank(chunk: Pixels, fill: float) -> bool:
+    ends = chunk.flat[0] == fill and chunk.flat[-1] == fill
+    return bool(ends) and not bool((chunk != fill).any())
+
+
+def _chunks(size: Shape, box: Box, pixels: Pixels, fill: float) -> Iterator[tuple[Shape, Pixels]]:
+    """(grid position, C-contiguous chunk of y, x) for every chunk of `box`; chunks at the level's edge are padded."""
+    for t, z in np.ndindex(pixels.shape[0], pixels.shape[2]):
+        for y in range(0, pixels.shape[3], size.y):
+            for x in range(0, pixels.shape[4], size.x):
+                part = pixels[t, :, z, y : y + size.y, x : x + size.x]
+                row, column = (box.start.y + y) // size.y, (box.start.x + x) // size.x
+                for c, plane in enumerate(_planes(part, size, fill)):
+                    yield Shape(box.start.t + t, box.start.c + c, box.start.z + z, row, column), plane
+
+
+def _planes(part: Pixels, size: Shape, fill: float) -> Iterator[Pixels]:
+    c, h, w = part.shape
+    if (h, w) != (size.y, size.x):
+        whole = np.full((c, size.y, size.x), fill, part.dtype)
+        whole[:, :h, :w] = part
+        yield from whole
+    elif 1 < c <= _SPLIT and part.strides[0] == part.itemsize and part.itemsize <= 2:
+        import cv2
+
+        out = list(np.empty((c, h, w), part.dtype))
+        cv2.split(part.transpose(1, 2, 0), out)  # many times faster than numpy's strided copy
+        yield from out
+    else:
+        for plane in part:
+            yield np.ascontiguousarray(plane)

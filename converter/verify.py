@@ -1,0 +1,219 @@
+"""Is a store whole, valid, and true to its slide? Reads the store with zarr-python, which did not write it.
+
+quick: every file of the manifest is there with its size, metadata holds, some chunks of each level decode and equal the
+source. full: every file has its SHA-256, every chunk decodes, level 0 and reused levels equal the source pixel for pixel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.existing import stored_receipt
+from converter.manifest import MANIFEST, ROOT_METADATA, read_manifest
+from converter.rules import Group, image_groups, image_rules, tree_rules
+from drivers.errors import Damaged
+from drivers.geometry import Box, Shape
+from drivers.model import Level, Pixels, Scene, Slide
+from drivers.paint import paint
+
+_QUICK_BOXES = 3
+_QUICK_SIDE = 256
+_FULL_SIDE = 2048
+_MOST = 100
+
+
+@dataclass(slots=True)
+class Report:
+    """What was checked and what did not hold. `compared` and `different` count samples against the source."""
+
+    store: Path
+    depth: str
+    checks: int = 0
+    violations: list[str] = field(default_factory=list[str])
+    compared: int | None = None
+    different: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything held."""
+        return not self.violations
+
+    def check(self, held: bool, where: str, what: str) -> bool:
+        """Count a check, and note the violation unless it held."""
+        self.checks += 1
+        if not held and len(self.violations) < _MOST:
+            self.violations.append(f"{where}: {what}")
+        return held
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of CLI.md."""
+        found: dict[str, Any] = {
+            "store": str(self.store),
+            "ok": self.ok,
+            "depth": self.depth,
+            "checks": self.checks,
+            "violations": list(self.violations),
+        }
+        source = None
+        if self.compared is not None:
+            source = {"compared_pixels": self.compared, "different": self.different}
+        return {**found, "source": source}
+
+
+def verify_store(store: Path, *, slide: Slide | None = None, depth: str = "quick") -> Report:
+    """Check a local store. Whatever is wrong with it ends up in the report; only a broken `slide` raises DriverError."""
+    report = Report(store, depth)
+    try:
+        groups = image_groups(store)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        report.check(False, ".", f"is no OME-Zarr store: {type(error).__name__}: {error}")
+        return report
+    record = stored_receipt(store)
+    _check_files(report, record)
+    for where, what in tree_rules(store, groups):
+        report.check(not what, where, what or "")
+    for group in groups:
+        _check_image(report, group, record, slide)
+    return report
+
+
+def _check_files(report: Report, record: dict[str, Any] | None) -> None:
+    """The manifest against the disk. A store that slidemill did not write has none, and nothing to compare with."""
+    store = report.store
+    if record is None and not (store / MANIFEST).exists():
+        return
+    try:
+        entries, own = read_manifest(store)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        report.check(False, MANIFEST, f"cannot be read: {type(error).__name__}: {error}")
+        return
+    report.check(record is not None and record.get("manifest") == own, MANIFEST, "is not the one the receipt names")
+    for entry in entries:
+        path = store / entry.path
+        size = path.stat().st_size if path.is_file() else None
+        if report.check(size is not None, entry.path, "is missing"):
+            report.check(size == entry.size, entry.path, f"has {size} bytes, the manifest says {entry.size}")
+    known = {entry.path for entry in entries} | ROOT_METADATA | {MANIFEST}
+    present = {path.relative_to(store).as_posix() for path in store.rglob("*") if not path.is_dir()}
+    for extra in sorted(present - known):
+        report.check(False, extra, "is not in the manifest")
+    if report.depth == "full":
+        with ThreadPoolExecutor() as pool:
+            whole = [entry for entry in entries if (store / entry.path).is_file()]
+            for entry, digest in zip(whole, pool.map(lambda e: _sha256(store / e.path), whole), strict=True):
+                report.check(digest == entry.sha256, entry.path, "does not have the SHA-256 of the manifest")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_image(report: Report, group: Group, record: dict[str, Any] | None, slide: Slide | None) -> None:
+    arrays: list[Any] = []
+    for level in group.levels:
+        try:
+            import zarr
+
+            arrays.append(zarr.open_array(str(report.store / group.path / level), mode="r"))
+        except Exception as error:  # noqa: BLE001 - whatever the reader raises on a broken array is the finding
+            report.check(False, group.at(level), f"cannot be opened: {type(error).__name__}: {_line(error)}")
+            return
+    for where, what in image_rules(group, arrays):
+        report.check(not what, where, what or "")
+    sources = _sources(record, group, slide)
+    for level, array in zip(group.levels, arrays, strict=True):
+        _check_pixels(report, group, (level, array), sources.get(level))
+
+
+def _sources(record: dict[str, Any] | None, group: Group, slide: Slide | None) -> dict[str, Level]:
+    """The slide's level behind each output level that was taken over as it is."""
+    if record is None or slide is None:
+        return {}
+    found: dict[str, Level] = {}
+    for image in [*record.get("scenes", []), *record.get("associated", [])]:
+        if image.get("group") != group.path:
+            continue
+        scene: Scene = slide.associated[image["role"]] if "role" in image else slide.scenes[image["index"]]
+        for level in image["levels"]:
+            method, _, origin = level["source"].partition(":")
+            if method == "native":
+                found[level["path"]] = scene.levels[int(origin)]
+    return found
+
+
+def _check_pixels(report: Report, group: Group, level: tuple[str, Any], source: Level | None) -> None:
+    path, array = level
+    shape = _five(array.shape, group.axes)
+    boxes = list(_tiling(shape, array, group.axes)) if report.depth == "full" else list(_sample(shape, source))
+    for box in boxes:
+        try:
+            stored = read_box(array, group.axes, box)
+        except Exception as error:  # noqa: BLE001 - see above
+            report.check(False, group.at(path), f"cannot be read: {type(error).__name__}: {_line(error)}")
+            return
+        report.checks += 1
+        if source is not None and not _compare(report, (group.at(path), box), stored, source):
+            return
+
+
+def _compare(report: Report, place: tuple[str, Box], stored: Pixels, source: Level) -> bool:
+    where, box = place
+    if tuple(source.shape) != tuple(source.shape) or not Box.of(source.shape).contains(box):
+        return report.check(False, where, "does not have the shape of the slide's level")
+    try:
+        true = paint(source, box)
+    except Damaged as error:
+        report.check(False, where, f"cannot be compared: the slide is damaged: {error}")
+        return False
+    unequal = stored != true
+    if true.dtype.kind == "f":
+        unequal &= ~(np.isnan(stored) & np.isnan(true))
+    different = int(np.count_nonzero(unequal))
+    report.compared = (report.compared or 0) + stored.size
+    report.different += different
+    return report.check(different == 0, where, f"{different} samples differ from the slide near {tuple(box.start)}")
+
+
+def read_box(array: Any, axes: str, box: Box) -> Pixels:
+    """Five-axis pixels of a box of a zarr array with the given axes."""
+    full = dict(zip("tczyx", box.slices(), strict=True))
+    values = np.asarray(array[tuple(full[a] for a in axes)])
+    return values.reshape(box.shape)
+
+
+def _five(shape: tuple[int, ...], axes: str) -> Shape:
+    known = dict(zip(axes, shape, strict=True))
+    return Shape(*(int(known.get(a, 1)) for a in "tczyx"))
+
+
+def _tiling(shape: Shape, array: Any, axes: str) -> Iterator[Box]:
+    unit = _five(array.shards or array.chunks, axes)
+    y, x = (-(-_FULL_SIDE // n) * n for n in (unit.y, unit.x))
+    for t, z in np.ndindex(shape.t, shape.z):
+        for top in range(0, shape.y, y):
+            for left in range(0, shape.x, x):
+                stop = Shape(t + 1, shape.c, z + 1, min(top + y, shape.y), min(left + x, shape.x))
+                yield Box(Shape(t, 0, z, top, left), stop)
+
+
+def _sample(shape: Shape, source: Level | None) -> Iterator[Box]:
+    """A few boxes: both ends of the image, and its middle. One that touches a stored tile, where the source is known."""
+    last = Shape(shape.t - 1, 0, shape.z - 1, 0, 0)
+    for i in range(_QUICK_BOXES):
+        part = i / (_QUICK_BOXES - 1)
+        h, w = min(_QUICK_SIDE, shape.y), min(_QUICK_SIDE, shape.x)
+        top, left = int((shape.y - h) * part), int((shape.x - w) * part)
+        start = Shape(round(last.t * part), 0, round(last.z * part), top, left)
+        yield Box(start, Shape(start.t + 1, shape.c, start.z + 1, top + h, left + w))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,90 @@
+"""Finding drivers and the one that reads a file. A format is one file in drivers/formats, or an entry point."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from drivers import formats
+from drivers.errors import Damaged, DriverError, LimitExceeded, Unreadable, Unsupported
+from drivers.files import read_head
+from drivers.model import Driver, Slide
+
+GROUP = "slidemill.drivers"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A driver, or the reason why it could not be loaded."""
+
+    name: str
+    driver: Driver | None
+    error: str | None = None
+
+
+def find_drivers() -> list[Found]:
+    """All drivers, sorted by name. A driver that fails to load is listed with its reason; the others still work."""
+    own = [_load(m.name, f"{formats.__name__}.{m.name}", "DRIVER") for m in pkgutil.iter_modules(formats.__path__)]
+    others = [_load(point.name, point.module, point.attr or "DRIVER") for point in entry_points(group=GROUP)]
+    return sorted(own + others, key=lambda f: f.name)
+
+
+def _load(name: str, module: str, attribute: str) -> Found:
+    try:
+        driver = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # noqa: BLE001 - whatever a plug-in raises must not take the others down
+        return Found(name, None, f"{type(error).__name__}: {error}")
+    if not isinstance(driver, Driver):
+        return Found(name, None, f"{module}.{attribute} is {type(driver).__name__}, not a Driver")
+    return Found(driver.name, driver)
+
+
+def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
+    """The one driver that reads `path`; raises Unsupported when none does, or when two claim it equally."""
+    head = read_head(path)
+    if not head:
+        raise Damaged(f"{path.name}: the file is empty; copy it again")
+    claims = [d for d in drivers if d.matches(path, head)]
+    best = [d for d in claims if d.specific] or claims
+    if not best:
+        raise Unsupported(f"{path.name}: no driver recognises this file; `slidemill drivers` lists what can be read")
+    if len(best) > 1:
+        names = ", ".join(sorted(d.name for d in best))
+        raise Unsupported(f"{path.name}: claimed by several drivers ({names}); remove one of them")
+    return best[0]
+
+
+def open_slide(path: str | Path, drivers: Sequence[Driver] | None = None) -> Slide:
+    """Open a slide with the driver that recognises it. The caller closes it (`with open_slide(p) as slide`).
+
+    Raises a DriverError whose message is one line: Unsupported, Damaged, Incomplete, Unreadable, LimitExceeded or
+    UnsafePath.
+    """
+    path = Path(path)
+    if drivers is None:
+        drivers = [f.driver for f in find_drivers() if f.driver is not None]
+    driver = driver_for(path, drivers)
+    try:
+        return driver.open(path)
+    except DriverError:
+        raise
+    except Exception as error:
+        raise translated(error, path.name) from error
+
+
+def translated(error: Exception, where: str) -> DriverError:
+    """The typed error for what a vendor library raised on `where`: a damaged file, unless the system is to blame."""
+    if isinstance(error, DriverError):
+        return error
+    text = " ".join(str(error).split())[:300] or "no message"
+    if isinstance(error, MemoryError):
+        return LimitExceeded(f"{where}: asks for more memory than there is ({text})")
+    # EINVAL is what a seek to a damaged, negative offset gives: no fault of the system, and no retry helps.
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return Unreadable(f"{where}: {error.strerror or text}")
+    return Damaged(f"{where}: cannot be read: {type(error).__name__}: {text}")

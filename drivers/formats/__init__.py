@@ -1,0 +1,1 @@
+"""One file per format: `DRIVER = Driver(...)`. See docs/DRIVERS.md."""

@@ -1,0 +1,250 @@
+"""The contract: driver, slide, scene, level. Facts only; a value the file does not state is None.
+
+Axes are always t, c, z, y, x. Lengths are micrometres, times seconds, wavelengths nanometres; the unit is in the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.geometry import Shape
+from drivers.tiles import TileIndex
+
+if TYPE_CHECKING:
+    from drivers.block import LevelInfo
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of a scene as it is stored.
+
+    `read(key)` decodes one stored block to a five-axis array of `dtype`. It may be called from any thread and holds no
+    shared lock; it raises `Damaged` when the block is not whole. The array is the caller's, but may be read-only.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    index: TileIndex
+    read: Callable[[Hashable], Pixels]
+    tile: Shape
+    """Usual stored tile: a hint for the order of reading."""
+    fill: float
+    """Value of pixels that no tile covers: white for brightfield, else 0."""
+    scale: float
+    """Nominal down-sampling factor against level 0, snapped to an integer where the sizes allow it."""
+    compression: str
+    """As stored: "jpeg", "jpeg2000", "lzw", "none", ..."""
+    interleaved: bool = False
+    """Whether a decoded block keeps its channels side by side in memory: a hint for the memory order of copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel, as far as the file describes it."""
+
+    name: str | None = None
+    color: str | None = None
+    """RRGGBB."""
+    excitation_nm: float | None = None
+    emission_nm: float | None = None
+    exposure_s: float | None = None
+    fluor: str | None = None
+    window: tuple[float, float] | None = None
+    """Display range the file asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSize:
+    """Size of a level 0 pixel in micrometres; None where the file does not say."""
+
+    y_um: float | None = None
+    x_um: float | None = None
+    z_um: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Place of the scene's upper left corner on the slide, in micrometres."""
+
+    y_um: float
+    x_um: float
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What else a file says of a scene; lands in OME-XML."""
+
+    acquired: datetime | None = None
+    microscope_manufacturer: str | None = None
+    microscope_model: str | None = None
+    microscope_serial: str | None = None
+    objective_model: str | None = None
+    objective_na: float | None = None
+    immersion: str | None = None
+    software: str | None = None
+    ome_xml: str | None = None
+    """The file's own OME-XML, whole, where the format carries one."""
+    ome_image: int | None = None
+    """Index of this scene's Image element in `ome_xml`."""
+
+
+RGB_CHANNELS = (Channel("Red", "FF0000"), Channel("Green", "00FF00"), Channel("Blue", "0000FF"))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One continuous raster, with its stored levels from fine to coarse (slideio's scene)."""
+
+    name: str
+    levels: Sequence[Level]
+    rgb: bool
+    """Channels 0, 1, 2 are red, green and blue of one colour image."""
+    channels: Sequence[Channel]
+    pixel_size: PixelSize = PixelSize()
+    magnification: float | None = None
+    position: Position | None = None
+    time_step_s: float | None = None
+    significant_bits: int | None = None
+    """Bits that carry information, where that is less than the dtype."""
+    icc: bytes | None = field(default=None, repr=False)
+    facts: Facts = Facts()
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of level 0."""
+        return self.levels[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Sample type, the same on all levels."""
+        return self.levels[0].dtype
+
+    # What a slideio user looks for. Unknown is None where slideio gives 0.
+
+    @property
+    def rect(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height) in pixels; x and y are 0, since every read is relative to the scene."""
+        return (0, 0, self.shape.x, self.shape.y)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return (self.shape.x, self.shape.y)
+
+    @property
+    def resolution(self) -> tuple[float | None, float | None]:
+        """(x, y) in metres per pixel."""
+        x, y = self.pixel_size.x_um, self.pixel_size.y_um
+        return (None if x is None else x * 1e-6, None if y is None else y * 1e-6)
+
+    @property
+    def z_resolution(self) -> float | None:
+        """Distance of z slices in metres."""
+        return None if self.pixel_size.z_um is None else self.pixel_size.z_um * 1e-6
+
+    @property
+    def t_resolution(self) -> float | None:
+        """Time between frames in seconds."""
+        return self.time_step_s
+
+    @property
+    def compression(self) -> str:
+        """Compression of level 0."""
+        return self.levels[0].compression
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of level 0; 3 for colour."""
+        return self.shape.c
+
+    @property
+    def num_z_slices(self) -> int:
+        """Slices along z."""
+        return self.shape.z
+
+    @property
+    def num_t_frames(self) -> int:
+        """Frames along t."""
+        return self.shape.t
+
+    @property
+    def num_zoom_levels(self) -> int:
+        """Stored levels."""
+        return len(self.levels)
+
+    def get_zoom_level_info(self, index: int) -> LevelInfo:
+        """Size, scale, magnification and tile of a stored level."""
+        from drivers.block import level_info
+
+        return level_info(self, index)
+
+    def get_channel_name(self, index: int) -> str | None:
+        """Name of a channel."""
+        return self.channels[index].name
+
+    def get_channel_data_type(self, index: int) -> np.dtype[Any]:
+        """Sample type of a channel."""
+        _ = self.channels[index]
+        return self.dtype
+
+    def read_block(
+        self,
+        rect: tuple[int, int, int, int] | None = None,
+        size: tuple[int, int] | None = None,
+        channels: Sequence[int] | None = None,
+        slices: tuple[int, int] = (0, 1),
+        frames: tuple[int, int] = (0, 1),
+    ) -> Pixels:
+        """Read a region as slideio does: see `drivers.block.read_block`."""
+        from drivers.block import BlockRequest, read_block
+
+        return read_block(self, BlockRequest(rect, size, channels, slices, frames))
+
+
+@dataclass(frozen=True, slots=True)
+class Slide:
+    """An open file set. The opener closes it; scenes and levels are not to be read afterwards."""
+
+    path: Path
+    driver: str
+    files: Sequence[Path]
+    """Every file the slide needs, the given one first."""
+    scenes: Sequence[Scene]
+    associated: Mapping[str, Scene]
+    """By role: "label", "macro", "thumbnail", ..."""
+    close: Callable[[], None]
+    raw_metadata: str | None = field(default=None, repr=False)
+    """The vendor's own text. May name patients and people: never written to a store unless asked for."""
+    warnings: Sequence[str] = ()
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A format: how to recognise it and how to open it. A value, found by listing `drivers/formats`.
+
+    `matches(path, head)` sees the first 4096 bytes and may look at the file, but must be cheap and must not raise on
+    foreign files. `specific` drivers win over general ones (a plain TIFF reader); two specific matches are an error.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[Path, bytes], bool]
+    open: Callable[[Path], Slide]
+    specific: bool = True
+    library: str = ""
+    """Distribution the driver stands on, for `slidemill drivers`."""

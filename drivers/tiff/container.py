@@ -1,0 +1,94 @@
+"""Opening a TIFF safely: its directories are walked before tifffile's lazy reading is trusted.
+
+tifffile stops without an error at a cycle, and opens a file whose first IFD lies past its end as an empty image.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drivers.errors import Damaged, DriverError
+from drivers.files import ByteSource, open_source
+from drivers.tiff.directory import MAGIC, check_directories, layout_of, read_directory, value_of
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+_DESCRIPTION = 270
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTiff:
+    """A TIFF file: `tiff` for its tags, `source` for positioned reads from any thread."""
+
+    source: ByteSource
+    tiff: TiffFile
+    chain: frozenset[int] = frozenset()
+    """Offsets of the main directories."""
+
+    @property
+    def name(self) -> str:
+        """File name, for messages."""
+        return self.source.path.name
+
+    def close(self) -> None:
+        """Close both handles."""
+        self.tiff.close()
+        self.source.close()
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file that starts with `head` says it is a TIFF or BigTIFF."""
+    return head[:4] in MAGIC
+
+
+def first_description(path: Path, head: bytes) -> bytes:
+    """ImageDescription of the first page, empty where there is none or the file is no sound TIFF."""
+    if not is_tiff(head):
+        return b""
+    try:
+        source = open_source(path)
+    except DriverError:  # recognising must not raise on broken files; opening them says what is wrong
+        return b""
+    try:
+        layout = layout_of(source)
+        entries, _ = read_directory(source, layout, layout.first)
+        found = next((entry for entry in entries if entry.code == _DESCRIPTION), None)
+        return b"" if found is None else value_of(source, layout, found).rstrip(b"\0")
+    except DriverError:
+        return b""
+    finally:
+        source.close()
+
+
+def open_tiff(path: Path) -> OpenTiff:
+    """Open and check the container.
+
+    Raises Damaged (a circle, no image, directories past the end), LimitExceeded, Unsupported.
+    """
+    source = open_source(path)
+    try:
+        chain = check_directories(source)
+        return OpenTiff(source, _tifffile(path), chain)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _tifffile(path: Path) -> TiffFile:
+    import tifffile
+
+    try:
+        tiff = tifffile.TiffFile(path)
+    except DriverError:
+        raise
+    except Exception as error:
+        raise Damaged(f"{path.name}: not a readable TIFF: {' '.join(str(error).split())[:200]}") from error
+    if not len(tiff.pages):
+        tiff.close()
+        raise Damaged(f"{path.name}: the TIFF holds no image; the file is truncated or damaged")
+    return tiff

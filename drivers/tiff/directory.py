@@ -1,0 +1,128 @@
+"""Image file directories (IFDs) read by hand: the checks that come before a TIFF library is trusted with a file.
+
+TIFF 6.0 section 2 and the BigTIFF proposal. Nothing is allocated by a count the file claims.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from drivers.errors import Damaged, Unsupported
+from drivers.files import ByteSource
+from drivers.limits import LIMITS, check
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SUB_IFDS = 330
+_ICC_PROFILE = 34675
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_OFFSET_FORMATS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
+_BYTES = {1, 2, 7}
+_NESTING = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Byte order and kind of a TIFF, and where its first directory lies."""
+
+    order: str
+    big: bool
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tag of a directory. `inline` is its value field: the value where that fits, else its offset."""
+
+    code: int
+    kind: int
+    count: int
+    inline: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the value, by what the entry claims."""
+        return self.count * _SIZES.get(self.kind, 1)
+
+
+def layout_of(source: ByteSource) -> Layout:
+    """Read the header; raises Unsupported where it is not that of a TIFF, Damaged where it is cut short."""
+    head = source.read(0, min(16, source.size))
+    if head[:4] not in MAGIC:
+        raise Unsupported(f"{source.path.name}: not a TIFF file")
+    order, big = ("<" if head[:2] == b"II" else ">"), b"+" in head[2:4]
+    if len(head) < (16 if big else 8):
+        raise Damaged(f"{source.path.name}: the TIFF header is cut short; copy the file again")
+    return Layout(order, big, struct.unpack(order + ("Q" if big else "I"), head[8:16] if big else head[4:8])[0])
+
+
+def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[list[Entry], int]:
+    """Entries of the directory at `offset`, and the offset of the next one (0: none)."""
+    width, size = (8, 20) if layout.big else (2, 12)
+    count = struct.unpack(layout.order + ("Q" if layout.big else "H"), source.read(offset, width))[0]
+    if count == 0:
+        raise Damaged(f"{source.path.name}: the image directory at offset {offset} is empty")
+    if count > LIMITS.ifds:
+        raise Damaged(f"{source.path.name}: the image directory at offset {offset} claims {count} entries")
+    data = source.read(offset + width, count * size)
+    pattern = struct.Struct(layout.order + ("HHQ8s" if layout.big else "HHI4s"))
+    end, pointer = offset + width + count * size, 8 if layout.big else 4
+    following = 0
+    if end != source.size:  # some writers leave the last pointer out
+        following = struct.unpack(layout.order + ("Q" if layout.big else "I"), source.read(end, pointer))[0]
+    return [Entry(*fields) for fields in pattern.iter_unpack(data)], following
+
+
+def value_of(source: ByteSource, layout: Layout, entry: Entry) -> bytes:
+    """The bytes of an entry's value. Raises Damaged where they reach past the end, LimitExceeded over the limit."""
+    if entry.size <= len(entry.inline):
+        return entry.inline[: entry.size]
+    offset = struct.unpack(layout.order + ("Q" if layout.big else "I"), entry.inline)[0]
+    if offset + entry.size <= source.size:
+        check(f"{source.path.name}: the number of bytes of tag {entry.code}", entry.size, LIMITS.metadata_bytes)
+    return source.read(offset, entry.size)
+
+
+def check_directories(source: ByteSource) -> frozenset[int]:
+    """Walk all directories; offsets of the main ones. Raises Damaged (a circle, none at all), LimitExceeded, Unsupported."""
+    name, layout = source.path.name, layout_of(source)
+    seen: set[int] = set()
+    offset, total = layout.first, 0
+    while offset:
+        if offset in seen:
+            raise Damaged(f"{name}: the chain of image directories runs in a circle at offset {offset}")
+        seen.add(offset)
+        pending = [(offset, frozenset[int]())]
+        while pending:
+            at, above = pending.pop()
+            if at in above:
+                raise Damaged(f"{name}: the sub-directories run in a circle at offset {at}")
+            check(f"{name}: the nesting of image directories", len(above), _NESTING)
+            total += 1
+            check(f"{name}: the number of image directories", total, LIMITS.ifds)
+            entries, following = read_directory(source, layout, at)
+            if not above:
+                offset = following
+            _check_metadata(source, entries)
+            inside = above | {at}
+            pending += [(below, inside) for below in _sub_directories(source, layout, entries)]
+    if not seen:
+        raise Damaged(f"{name}: the TIFF holds no image; the file is truncated or damaged")
+    return frozenset(seen)
+
+
+def _sub_directories(source: ByteSource, layout: Layout, entries: list[Entry]) -> Iterator[int]:
+    for entry in entries:
+        if entry.code == SUB_IFDS and entry.kind in _OFFSET_FORMATS:
+            check(f"{source.path.name}: the number of image directories", entry.count, LIMITS.ifds)
+            values = value_of(source, layout, entry)
+            pattern = f"{layout.order}{entry.count}{_OFFSET_FORMATS[entry.kind]}"
+            yield from (offset for offset in struct.unpack(pattern, values) if offset)
+
+
+def _check_metadata(source: ByteSource, entries: list[Entry]) -> None:
+    # A size past the end of the file is left to the library, which drops the tag; a large ICC profile costs a warning.
+    for entry in entries:
+        if entry.kind in _BYTES and entry.code != _ICC_PROFILE and entry.size <= source.size:
+            check(f"{source.path.name}: the number of bytes of tag {entry.code}", entry.size, LIMITS.metadata_bytes)

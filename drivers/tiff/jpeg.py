@@ -1,0 +1,52 @@
+"""What a stored JPEG or JPEG 2000 segment must show before it is decoded.
+
+Decoders turn damage into pixels: a half-missing JPEG decodes to grey without an error, and one that claims
+65500 x 65500 pixels is decoded first and rejected afterwards.
+"""
+
+from __future__ import annotations
+
+from drivers.errors import Damaged
+
+EOI = b"\xff\xd9"
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
+
+def check_jpeg(data: bytes, height: int, width: int) -> None:
+    """Raise Damaged unless `data` ends with EOI and its frame is `width` wide and at most `height` high.
+
+    The last strip of an image may hold fewer rows, so a lower frame passes here; `paint` compares what was decoded.
+    """
+    if not data.startswith(b"\xff\xd8"):
+        raise Damaged("the JPEG stream has no start marker")
+    check_end(data)
+    frame = frame_size(data)
+    if frame is None:
+        raise Damaged("the JPEG stream has no frame header")
+    if frame[1] != width or not 0 < frame[0] <= height:
+        raise Damaged(f"the JPEG frame is {frame[1]}x{frame[0]}, the tile {width}x{height}")
+
+
+def check_end(data: bytes) -> None:
+    """Raise Damaged unless the stream ends with its end marker; writers may pad with a few bytes."""
+    if not data.endswith(EOI) and EOI not in data[-16:]:
+        raise Damaged("the compressed stream ends before its end marker: the tile is cut short")
+
+
+def frame_size(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of the first frame header (ITU-T T.81 B.2.2), None where there is none."""
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker in _FRAMES:
+            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+        if marker == 0xFF:
+            at += 1
+        elif marker in _STANDALONE:
+            at += 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None

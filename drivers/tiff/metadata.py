@@ -1,0 +1,93 @@
+"""TIFF tags as facts: ICC profile, text, resolution."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from drivers.limits import LIMITS
+from drivers.model import Facts
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
+_GEO_TAGS = (33550, 33922, 34264, 34735)
+"""ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory (GeoTIFF 1.1, OGC 19-008r4)."""
+_SCREEN_DPI = {72.0, 75.0, 90.0, 96.0, 100.0, 120.0, 144.0, 150.0, 200.0, 240.0, 300.0, 360.0, 400.0, 600.0, 1200.0}
+
+
+def tag(page: TiffPage, code: int) -> Any:
+    """Value of a tag, None where the page has none."""
+    found = page.tags.get(code)
+    return None if found is None else found.value
+
+
+def text(page: TiffPage, code: int) -> str | None:
+    """A text tag, stripped; None where absent or empty. Text that is not UTF-8 keeps what can be read."""
+    value = tag(page, code)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return (value.strip("\0 \r\n\t") or None) if isinstance(value, str) else None
+
+
+def icc_of(page: TiffPage) -> tuple[bytes | None, str | None]:
+    """(profile, warning): the bytes of tag 34675, dropped with a warning over the limit."""
+    value = tag(page, 34675)
+    if value is None:
+        return None, None
+    profile = bytes(value)
+    if len(profile) > LIMITS.icc_bytes:
+        return None, f"the ICC profile of {len(profile)} bytes is over the limit and was dropped"
+    return (profile or None), None
+
+
+def pixel_size_um(page: TiffPage) -> tuple[float | None, float | None]:
+    """(y, x) micrometres from XResolution and YResolution, only where they mean something.
+
+    Writers put 72, 96 or 300 dots per inch where they know nothing: such values, and files without a real unit, are
+    unknown. So is the resolution of a map (GeoTIFF), whose pixels are metres.
+    """
+    unit = tag(page, 296)
+    if unit not in _UM_PER_UNIT or any(code in page.tags for code in _GEO_TAGS):
+        return None, None
+    sizes: list[float | None] = []
+    for code in (283, 282):
+        per_unit = resolution(page, code)
+        if per_unit is None:
+            return None, None
+        dpi = per_unit if unit == 2 else per_unit * 2.54
+        if any(abs(dpi - screen) < 0.51 for screen in _SCREEN_DPI):
+            return None, None
+        size = _UM_PER_UNIT[unit] / per_unit
+        sizes.append(size if 1e-4 < size < 1e5 else None)
+    return sizes[0], sizes[1]
+
+
+def resolution(page: TiffPage, code: int) -> float | None:
+    """Pixels per unit of XResolution (282) or YResolution (283), None where it is absent, zero or negative."""
+    value = tag(page, code)
+    if not isinstance(value, tuple) or len(value) != 2 or not value[1]:
+        return None
+    per_unit = float(value[0]) / float(value[1])
+    return per_unit if per_unit > 0 else None
+
+
+def facts_of(page: TiffPage) -> Facts:
+    """DateTime, Software, Make and Model."""
+    return Facts(
+        acquired=_date(text(page, 306)),
+        microscope_manufacturer=text(page, 271),
+        microscope_model=text(page, 272),
+        software=text(page, 305),
+    )
+
+
+def _date(value: str | None) -> datetime | None:
+    """TIFF 6.0 writes YYYY:MM:DD HH:MM:SS; other writers dashes, T, or a compact date (MetaMorph)."""
+    for pattern in ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y%m%d %H:%M:%S"):
+        try:
+            return datetime.strptime((value or "")[:19], pattern)  # noqa: DTZ007 - TIFF knows no zone
+        except ValueError:
+            continue
+    return None

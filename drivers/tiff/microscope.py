@@ -1,0 +1,110 @@
+"""What microscope software writes beside the tags: ImageJ, Zeiss LSM, and the kinds whose pixel size tifffile knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from drivers.model import Channel, PixelSize
+from drivers.tiff.container import OpenTiff
+from drivers.tiff.metadata import pixel_size_um, resolution
+from drivers.tiff.units import number, positive_seconds, positive_um
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_LABELS = {"fluoview", "stk", "sis", "nih", "flimage"}
+_INCH_TAG = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Facts for all scenes of a file."""
+
+    kind: str | None = None
+    size: PixelSize | None = None
+    """None: as the resolution tags say."""
+    time_step_s: float | None = None
+    channels: tuple[Channel, ...] = ()
+
+    def pixel_size(self, page: TiffPage) -> PixelSize:
+        """The pixel size of a scene whose tags are the page's."""
+        return PixelSize(*pixel_size_um(page)) if self.size is None else self.size
+
+    def channels_for(self, count: int) -> tuple[Channel, ...]:
+        """`count` channels; described only where the file describes as many."""
+        return self.channels if len(self.channels) == count else tuple(Channel() for _ in range(count))
+
+
+def notes_of(file: OpenTiff, kind: str | None) -> Notes:
+    """Facts of a file of a kind."""
+    if kind == "imagej":
+        return _imagej(file.tiff.imagej_metadata or {}, file.tiff.pages.first)
+    if kind == "lsm":
+        return _lsm(file.tiff.lsm_metadata or {})
+    if kind in _LABELS:
+        return Notes(kind, size=_known(file, kind))
+    return Notes(kind)
+
+
+def _known(file: OpenTiff, kind: str) -> PixelSize:
+    """tifffile's reading of the vendor's calibration; unknown where it finds none in micrometres."""
+    series = file.tiff.series(kind=kind, squeeze=False)
+    found = series[0].mpp if len(series) else None
+    if found is None or not (1e-4 < found[0] < 1e5 and 1e-4 < found[1] < 1e5):
+        return PixelSize()
+    return PixelSize(float(found[1]), float(found[0]))
+
+
+def _imagej(meta: Mapping[str, Any], page: TiffPage) -> Notes:
+    """ImageJ keeps pixels per `unit` in the resolution tags, whatever ResolutionUnit says, but for `inch`."""
+    unit, channels = str(meta.get("unit", "")), int(number(meta.get("channels")) or 1)
+    if unit == "inch" or (not unit and page.tags.valueof(296) == _INCH_TAG):
+        y, x = pixel_size_um(page)
+    else:
+        y, x = (positive_um(1 / per, unit) if (per := resolution(page, code)) else None for code in (283, 282))
+    frames_per_second = number(meta.get("fps"))
+    interval = number(meta.get("finterval")) or (1 / frames_per_second if frames_per_second else None)
+    return Notes(
+        "imagej",
+        PixelSize(y, x, positive_um(meta.get("spacing"), unit)),
+        positive_seconds(interval, str(meta.get("tunit", "sec"))),
+        tuple(_imagej_channel(meta, i, channels) for i in range(channels)),
+    )
+
+
+def _imagej_channel(meta: Mapping[str, Any], index: int, count: int) -> Channel:
+    tables, ranges = meta.get("LUTs"), meta.get("Ranges")
+    color = _lut_color(tables[index]) if isinstance(tables, Sequence) and len(tables) == count else None
+    limits: list[float | None] = [None, None]
+    if isinstance(ranges, Sequence) and len(ranges) == 2 * count:
+        limits = [number(v) for v in ranges[2 * index : 2 * index + 2]]
+    elif count == 1:
+        limits = [number(meta.get("min")), number(meta.get("max"))]
+    low, high = limits
+    window = (low, high) if low is not None and high is not None and low < high else None
+    return Channel(color=color, window=window)
+
+
+def _lut_color(table: Any) -> str | None:
+    """The brightest entry of a look-up table, black (an inverted table) being none."""
+    entries = np.asarray(table)
+    if entries.ndim != 2 or entries.shape[0] != 3 or not entries[:, -1].any():
+        return None
+    return "".join(f"{int(v) & 255:02X}" for v in entries[:, -1])
+
+
+def _lsm(meta: Mapping[str, Any]) -> Notes:
+    """Voxel sizes are metres, times seconds (CZ_LSMINFO, LSM 510 file format)."""
+    sizes = [positive_um(meta.get(f"VoxelSize{axis}"), "m") for axis in "YXZ"]
+    colors = meta.get("ChannelColors") or {}
+    names: Sequence[Any] = colors.get("ColorNames") or []
+    values: Sequence[Any] = colors.get("Colors") or []
+    channels = tuple(
+        Channel(name=str(name) or None, color="".join(f"{int(v) & 255:02X}" for v in value[:3]))
+        for name, value in zip(names, values, strict=False)
+    )
+    return Notes("lsm", PixelSize(*sizes), positive_seconds(meta.get("TimeIntervall"), "s"), channels)

@@ -1,0 +1,174 @@
+"""TiffData: the one place that maps OME-XML to pages, in this file and in the others of its set.
+
+OME-TIFF specification: planes run along DimensionOrder from FirstZ, FirstC, FirstT on, pages from IFD on; without IFD
+and PlaneCount, all pages of the file are meant. A UUID names the file that holds them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import Damaged, Incomplete, UnsafePath
+from drivers.limits import LIMITS, check
+from drivers.tiff.container import OpenTiff, open_tiff
+from drivers.tiff.metadata import text
+from drivers.tiff.omexml import Pixels
+from drivers.tiff.xmltree import child, children
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    from tifffile import TiffPage
+
+
+def confined(folder: Path, name: str) -> Path:
+    """The file `name` in `folder`. Raises UnsafePath where links or dots lead out of it, Incomplete where it is absent."""
+    path = folder / name
+    root, real = os.path.realpath(folder), os.path.realpath(path)
+    if os.path.commonpath([root, real]) != root:
+        raise UnsafePath(f"names the file {name!r}, which lies outside its folder: it is not opened")
+    if not path.exists():
+        raise Incomplete(f"belongs to a set, of which {name!r} is not there; put all files of the set into one folder")
+    return path
+
+
+@dataclass(slots=True)
+class FileSet:
+    """The files of a set; `close_extra` and `close` end them."""
+
+    main: OpenTiff
+    uuid: str | None
+    names: set[str]
+    """Every file that the OME-XML names."""
+    opened: dict[str, OpenTiff] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def file(self, name: str | None, uuid: str | None) -> OpenTiff:
+        """The file a TiffData means. A renamed file is known by its UUID, or by being the only one of its set."""
+        path = self.main.source.path
+        own_uuid = self.uuid is not None and uuid == self.uuid
+        if not name or name == path.name or own_uuid or (len(self.names) == 1 and not (path.parent / name).exists()):
+            return self.main
+        if name not in self.opened:
+            check("the number of files of the set", len(self.opened), LIMITS.ifds)
+            self.opened[name] = open_tiff(confined(path.parent, name))
+            self._compare(name, uuid)
+        return self.opened[name]
+
+    def _compare(self, name: str, uuid: str | None) -> None:
+        description = text(self.opened[name].tiff.pages.first, 270) or ""
+        if uuid and "UUID=" in description and uuid not in description:
+            self.warnings.append(f"{name} has another UUID than the one this file asks for")
+
+    def close_directories(self) -> None:
+        """Close the handles of the other files that only their directories were read with."""
+        for file in self.opened.values():
+            file.tiff.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for file in (self.main, *self.opened.values()):
+            file.close()
+
+
+def names_of(root: Element) -> set[str]:
+    """The file names in all TiffData of a document."""
+    found = (child(data, "UUID") for p in root.iter() if p.tag.endswith("}Pixels") for data in children(p, "TiffData"))
+    return {name for uuid in found if uuid is not None and (name := uuid.get("FileName"))}
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Pages and their files, indexed [t, c, z]; None where nothing is stored."""
+
+    pages: NDArray[Any]
+    files: NDArray[Any]
+
+    @property
+    def sources(self) -> NDArray[Any]:
+        """The byte source of each plane."""
+        found = np.empty(self.files.shape, object)
+        for index in np.ndindex(found.shape):
+            found[index] = None if self.files[index] is None else self.files[index].source
+        return found
+
+
+def planes_of(p: Pixels, files: FileSet) -> Planes | None:
+    """The planes of an Image; None where it has no TiffData. Raises Damaged where a page it names is not there."""
+    entries = children(p.pixels, "TiffData")
+    if not entries:
+        return None
+    size = {axis: p.size(axis) for axis in "TCZ"}
+    check("the number of planes", size["T"] * size["C"] * size["Z"], LIMITS.level_pixels >> 12)
+    size["C"] = _channel_pages(_page(files, entries[0], 0)[0], size["C"])
+    shape = (size["T"], size["C"], size["Z"])
+    planes = Planes(np.empty(shape, object), np.empty(shape, object))
+    for entry in entries:
+        _place(planes, p.order, entry, files)
+    missing = sum(page is None for page in planes.pages.flat)
+    if missing == planes.pages.size:
+        return None
+    if missing:
+        files.warnings.append(f"image {p.index}: {missing} of {planes.pages.size} planes are not stored")
+    return planes
+
+
+def _place(planes: Planes, order: str, entry: Element, files: FileSet) -> None:
+    sizes = dict(zip("TCZ", planes.pages.shape, strict=True))
+    first = {axis: _count(entry, f"First{axis}", 0) for axis in order}
+    if any(first[axis] >= sizes[axis] for axis in order):
+        files.warnings.append("a TiffData lies outside its image and is ignored")  # ImageJ writes such when it crops
+        return
+    a, b, c = order
+    linear = first[a] + sizes[a] * (first[b] + sizes[b] * first[c])
+    room = planes.pages.size - linear
+    for i in range(min(_length(entry, files), room)):
+        rest, at = divmod(linear + i, sizes[a])
+        place = dict(zip(order, (at, rest % sizes[b], rest // sizes[b]), strict=True))
+        index = (place["T"], place["C"], place["Z"])
+        planes.pages[index], planes.files[index] = _page(files, entry, i)
+
+
+def _length(entry: Element, files: FileSet) -> int:
+    file = _file(files, entry)
+    default = 1 if "IFD" in entry.attrib else len(file.tiff.pages)
+    return _count(entry, "PlaneCount", _count(entry, "NumPlanes", default))
+
+
+def _file(files: FileSet, entry: Element) -> OpenTiff:
+    uuid = child(entry, "UUID")
+    return files.main if uuid is None else files.file(uuid.get("FileName"), (uuid.text or "").strip() or None)
+
+
+def _page(files: FileSet, entry: Element, step: int) -> tuple[TiffPage, OpenTiff]:
+    from tifffile import TiffPage
+
+    file, number = _file(files, entry), _count(entry, "IFD", 0) + step
+    if number >= len(file.chain):
+        raise Damaged(f"OME-XML asks for page {number} of {file.name}, which has {len(file.chain)}: it is truncated")
+    page = file.tiff.pages[number]
+    assert isinstance(page, TiffPage)
+    return page, file
+
+
+def _channel_pages(page: TiffPage, channels: int) -> int:
+    """How many pages hold the channels: a page of RGB holds three."""
+    count, rest = divmod(channels, page.samplesperpixel)
+    if rest:
+        raise Damaged(f"OME-XML speaks of {channels} channels, a page holds {page.samplesperpixel} samples")
+    return count
+
+
+def _count(entry: Element, name: str, default: int) -> int:
+    value = entry.get(name)
+    if value is None:
+        return default
+    if not value.strip().isdecimal():
+        raise Damaged(f"OME-XML: {name} of a TiffData is {value!r}")
+    return int(value)

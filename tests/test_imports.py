@@ -1,0 +1,53 @@
+"""Imports go one way, flows -> converter -> drivers, and the command line starts without the heavy libraries."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FORBIDDEN = {
+    "drivers": {"converter", "flows", "ome_zarr", "prefect", "sqlalchemy", "tensorstore", "zarr"},
+    "converter": {"flows", "prefect", "sqlalchemy"},
+    "flows": {"ome_zarr", "tensorstore", "zarr"},
+}
+HEAVY = {"cv2", "imagecodecs", "numcodecs", "ome_zarr", "prefect", "sqlalchemy", "tensorstore", "tifffile", "zarr"}
+SHOW_HELP = """
+import sys
+from flows.cli import main
+sys.argv = ["slidemill", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+def imported(source: Path) -> Iterator[str]:
+    """Top-level package of every import in the file, those inside functions and import_module("...") too."""
+    for node in ast.walk(ast.parse(source.read_bytes(), str(source))):
+        match node:
+            case ast.Import(names):
+                yield from (name.name.partition(".")[0] for name in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0]
+            case ast.Call(ast.Attribute(attr="import_module"), [ast.Constant(str(module)), *_]):
+                yield module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_go_one_way(package: str) -> None:
+    sources = sorted((ROOT / package).rglob("*.py"))
+    assert sources
+    assert not [(str(source), name) for source in sources for name in imported(source) if name in FORBIDDEN[package]]
+
+
+def test_command_line_starts_lean() -> None:
+    shown = subprocess.run([sys.executable, "-c", SHOW_HELP], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert shown.returncode == 0, shown.stderr
+    assert "convert" in shown.stdout
+    assert HEAVY.isdisjoint(shown.stderr.split())
