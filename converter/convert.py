@@ -27,18 +27,18 @@ from converter.planning import SlidePlan, plan_slide
 from converter.privacy import left_out
 from converter.publish import publish
 from converter.receipt import KEY, Receipt
-from converter.run import Damage, Work, run_image
+from converter.run import Amount, Damage, Work, run_image
 from converter.sharding import joined
 from converter.stage import Stage, open_stage
 from converter.version import product_version
 from drivers import open_slide
 from drivers.model import Scene, Slide
 
-Observer = Callable[[str, int, int], None]
-"""Told of progress: name of the image, samples done, samples in all."""
+Observer = Callable[[str, Amount], None]
+"""Told of progress: name of the image, and how far it has come."""
 
 
-def unobserved(name: str, done: int, total: int) -> None:
+def unobserved(name: str, amount: Amount) -> None:
     """An observer that does nothing."""
 
 
@@ -168,8 +168,8 @@ def _warm_reader() -> None:
     import zarr  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
-def _named(observe: Observer, image: ImagePlan) -> Callable[[int, int], None]:
-    return lambda done, total: observe(image.name, done, total)
+def _named(observe: Observer, image: ImagePlan) -> Callable[[Amount], None]:
+    return lambda amount: observe(image.name, amount)
 
 
 def _pairs(slide: Slide, plan: SlidePlan) -> Iterator[tuple[Scene, ImagePlan]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 PowerOfTwo = Annotated[int, Field(ge=16, le=1 << 16)]
 ROLES_BY_DEFAULT = ("thumbnail",)
@@ -29,7 +29,7 @@ class Options(BaseModel):
     privacy: Literal["standard", "strict", "keep"] = "standard"
     downsample: Literal["mean", "mode", "nearest"] = "mean"
     workers: int | None = Field(default=None, ge=1, le=1024)
-    memory: int | None = Field(default=None, ge=64 << 20)
+    memory: Annotated[ByteSize, Field(ge=64 << 20)] | None = None
     """Bytes the conversion may use; None: no bound beyond its own design."""
     on_damage: Literal["fail", "fill"] = "fail"
     exists: Literal["fail", "skip", "replace"] = "fail"

@@ -31,11 +31,22 @@ from drivers.model import Level, Pixels, Scene
 from drivers.paint import paint
 from drivers.tiles import Tile
 
-Progress = Callable[[int, int], None]
-"""Told after every job: samples read so far in this image, samples in all."""
 
 
-def silent(done: int, total: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How far an image has come: samples read, samples in all, and bytes written since it began."""
+
+    done: int
+    total: int
+    bytes_written: int
+
+
+Progress = Callable[[Amount], None]
+"""Told after every job, one call at a time."""
+
+
+def silent(amount: Amount) -> None:
     """Progress that nobody watches."""
 
 
@@ -118,7 +129,7 @@ def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
     """
     parts = segments(image)
     total = sum(scene.levels[part.native].shape.t * _samples(scene.levels[part.native]) for part in parts)
-    done = _Counter(work.progress, total)
+    done = _Counter(work, total)
     for part in parts:
         level = scene.levels[part.native]
         job = job_shape(level, part.levels[0])
@@ -134,14 +145,16 @@ def _samples(level: Level) -> int:
 
 
 class _Counter:
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
+    def __init__(self, work: Work, total: int) -> None:
+        self._work, self._total, self._done = work, total, 0
+        self._before = work.stage.bytes_written
         self._lock = threading.Lock()
 
     def add(self, samples: int) -> None:
         with self._lock:
             self._done += samples
-            self._progress(self._done, self._total)
+            written = self._work.stage.bytes_written - self._before
+            self._work.progress(Amount(self._done, self._total, written))
 
 
 def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Output:

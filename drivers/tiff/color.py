@@ -66,7 +66,7 @@ class Palette:
 def palette_of(colormap: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
     """The ColorMap tag (all reds, then greens, then blues, 16 bits each) as (entries, 3) of 8 bits.
 
-    The high byte counts, as in libtiff; maps of old writers hold 8-bit values, which libtiff knows by none being over 255.
+    The high byte counts, as in libtiff; maps of old writers hold 8-bit values, known by none being over 255.
     """
     table = np.asarray(colormap, np.uint16).reshape(3, -1).T
     return (table if int(table.max()) < 256 else table >> 8).astype(np.uint8)

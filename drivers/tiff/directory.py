@@ -85,7 +85,10 @@ def value_of(source: ByteSource, layout: Layout, entry: Entry) -> bytes:
 
 
 def check_directories(source: ByteSource) -> frozenset[int]:
-    """Walk all directories; offsets of the main ones. Raises Damaged (a circle, none at all), LimitExceeded, Unsupported."""
+    """Walk all directories and give the offsets of the main ones.
+
+    Raises Damaged (a circle, none at all, past the end), LimitExceeded, Unsupported.
+    """
     name, layout = source.path.name, layout_of(source)
     seen: set[int] = set()
     offset, total = layout.first, 0

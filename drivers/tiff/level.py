@@ -133,7 +133,7 @@ def _holes(grid: Grid, storage: Storage, planes: NDArray[Any], split: int) -> tu
     absent: list[Shape] = []
     empty: list[Shape] = []
     for t, c, z in np.ndindex(planes.shape):
-        plane: Plane | None = planes[t, c, z]
+        plane: Plane | None = planes.item(t, c, z)
         if plane is not None and np.asarray(plane.counts[: storage.per_plane]).all():
             continue
         for key, segments in _blocks(grid, storage, Shape(t, c, z, 0, 0), split):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def confined(folder: Path, name: str) -> Path:
-    """The file `name` in `folder`. Raises UnsafePath where links or dots lead out of it, Incomplete where it is absent."""
+    """The file `name` in `folder`. Raises UnsafePath where links or dots lead out of it, Incomplete if it is absent."""
     path = folder / name
     root, real = os.path.realpath(folder), os.path.realpath(path)
     if os.path.commonpath([root, real]) != root:
@@ -95,7 +95,8 @@ class Planes:
         """The byte source of each plane."""
         found = np.empty(self.files.shape, object)
         for index in np.ndindex(found.shape):
-            found[index] = None if self.files[index] is None else self.files[index].source
+            file: OpenTiff | None = self.files.item(index)
+            found[index] = None if file is None else file.source
         return found
 
 

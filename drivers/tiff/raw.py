@@ -1,4 +1,4 @@
-"""Uncompressed rows: parts of a strip are read where they lie, so a strip of gigabytes costs what the box asked for costs."""
+"""Uncompressed rows: parts of a strip are read where they lie, so a huge strip costs no more than the box asked for."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
+_PHOTOMETRIC = 262
 _YCBCR_JPEG2000 = 33003
 _ALPHA = {1, 2}
 _UINT8 = np.dtype("u1")
@@ -51,7 +52,7 @@ def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
     assert dtype is not None
     if dtype.kind == "c":
         raise Unsupported("complex samples are not read; write magnitude or real and imaginary part as channels")
-    photometric = BLACK_IS_ZERO if page.photometric is None else int(page.photometric)
+    photometric = _photometric(page)
     if photometric == PALETTE:
         return _grey(page, 1) if indexed else _palette(page)
     if photometric == WHITE_IS_ZERO:
@@ -65,6 +66,13 @@ def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
     if photometric == YCBCR:
         return _ycbcr(page)
     raise Unsupported(f"colours of kind {_name(page)} are not read; convert the image to RGB first")
+
+
+def _photometric(page: TiffPage) -> int:
+    """The tag; where it is missing (tifffile then says WhiteIsZero) what libtiff's RGBA reader guesses."""
+    if _PHOTOMETRIC in page.tags:
+        return int(page.photometric)
+    return RGB if page.samplesperpixel == 3 else BLACK_IS_ZERO
 
 
 def _name(page: TiffPage) -> str:
@@ -91,10 +99,16 @@ def _dropped(page: TiffPage, count: int) -> tuple[str, ...]:
 
 def _bits(page: TiffPage) -> int | None:
     assert page.dtype is not None
-    bits, full = page.bitspersample, 1 if page.dtype.kind == "b" else page.dtype.itemsize * 8
     if page.dtype.kind == "b":
         return 1
-    return bits if isinstance(bits, int) and page.dtype.kind in "ui" and bits < full else None
+    bits = _equal_bits(page)
+    return bits if bits is not None and page.dtype.kind in "ui" and bits < page.dtype.itemsize * 8 else None
+
+
+def _equal_bits(page: TiffPage) -> int | None:
+    """Bits per sample; None where they differ (RGB 565), which tifffile gives as a tuple."""
+    bits: Any = page.bitspersample
+    return bits if isinstance(bits, int) else None
 
 
 def _plain(page: TiffPage) -> np.dtype[Any]:
@@ -118,9 +132,9 @@ def _grey(page: TiffPage, count: int) -> Samples:
 
 
 def _inverted(page: TiffPage) -> Samples:
-    count, bits = page.samplesperpixel - _alpha(page), page.bitspersample
+    count, bits = page.samplesperpixel - _alpha(page), _equal_bits(page)
     assert page.dtype is not None
-    if page.dtype.kind not in "bu" or not isinstance(bits, int):
+    if page.dtype.kind not in "bu" or bits is None:
         raise Unsupported(f"WhiteIsZero with samples of type {page.dtype} is not defined by the TIFF standard")
     dtype = _plain(page)
     return Samples(

@@ -61,12 +61,12 @@ def layer_of(pages: NDArray[Any], sources: NDArray[Any]) -> Layer:
     key = next(page for page in pages.flat if isinstance(page, TiffPage))
     storage, planes = storage_of(key), np.empty(pages.shape, object)
     for index in np.ndindex(pages.shape):
-        page = pages[index]
+        page: TiffPage | TiffFrame | None = pages.item(index)
         if page is None:
             continue
         if isinstance(page, TiffPage) and page is not key and storage_of(page) != storage:
             raise Unsupported("images of one stack are stored in different ways")
-        planes[index] = plane_of(page, storage, sources[index])
+        planes[index] = plane_of(page, storage, sources.item(index))
     return Layer(key, storage, planes)
 
 
@@ -122,7 +122,7 @@ def add_reduced(stack: Stack, reduced: Sequence[Sequence[TiffPage]], sources: ND
     for pages in reduced:
         for page in pages:
             sizes.setdefault((page.imagelength, page.imagewidth), []).append(page)
-    stored = [index for index in np.ndindex(base.planes.shape) if base.planes[index] is not None]
+    stored = [index for index in np.ndindex(base.planes.shape) if base.planes.item(index) is not None]
     for size, pages in sorted(sizes.items(), key=lambda item: -item[0][0] * item[0][1]):
         sound = min(size) > 0 and fits(base.size, size) and all(alike(base.page, page) for page in pages)
         if not sound:

@@ -114,7 +114,7 @@ def storage_of(page: TiffPage) -> Storage:
     if page.compression == _OLD_JPEG:
         raise Unsupported("old-style JPEG (compression 6) is not read")
     coding = (page.parent.byteorder, page.bitspersample, int(page.predictor), int(page.fillorder))
-    look = (None if page.photometric is None else int(page.photometric), tuple(page.extrasamples), page.subsampling)
+    look = (int(page.photometric), tuple(page.extrasamples), page.subsampling)
     compression = int(page.compression)
     decode = _decoder(page)
     return Storage(

@@ -1,0 +1,51 @@
+"""Progress on the terminal: per scene, pixels and bytes per second, time left. Nothing where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from converter.convert import Observer, unobserved
+from converter.run import Amount
+
+
+@contextmanager
+def observers(mode: str) -> Iterator[Callable[[Path], Observer]]:
+    """A maker of observers, one per slide. `mode`: "auto" (only on a terminal) or "none"."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if mode == "none" or not console.is_terminal:
+        yield lambda _slide: unobserved
+        return
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+
+        def maker(slide: Path) -> Observer:
+            tasks: dict[str, TaskID] = {}
+
+            def observe(name: str, amount: Amount) -> None:
+                if name not in tasks:
+                    tasks[name] = progress.add_task(f"{slide.name} · {name}", total=amount.total, speed="")
+                elapsed = progress.tasks[tasks[name]].elapsed or 0.0
+                progress.update(tasks[name], completed=amount.done, speed=speed(amount, elapsed))
+
+            return observe
+
+        yield maker
+
+
+def speed(amount: Amount, seconds: float) -> str:
+    """Samples read and bytes written per second."""
+    if seconds <= 0:
+        return ""
+    return f"{amount.done / seconds / 1e6:.0f} Mpx/s · {amount.bytes_written / seconds / 1e6:.0f} MB/s"

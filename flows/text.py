@@ -1,0 +1,69 @@
+"""What commands print for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def inspection_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A slide in a few lines."""
+    yield f"{found['path']}: {found['driver']}, {found['bytes'] / 1e6:.1f} MB, {len(found['files'])} file(s)"
+    for scene in found["scenes"]:
+        yield from _scene_lines(scene)
+    for image in found["associated"]:
+        yield f"  {image['role']}: {image['x']} x {image['y']}"
+    yield f"  acquired: {found['acquired'] or 'unknown'}"
+    for warning in found["warnings"]:
+        yield f"  note: {warning}"
+
+
+def _scene_lines(scene: Mapping[str, Any]) -> Iterator[str]:
+    shape, size = scene["shape"], scene["pixel_size"]
+    extra = "".join(f", {axis} {shape[axis]}" for axis in "tcz" if shape[axis] > 1)
+    pixel = "unknown" if size["x"] is None else f"{size['x']:g} µm"
+    yield f"  scene {scene['index']} {scene['name']!r}: {shape['x']} x {shape['y']}{extra}, {scene['dtype']}"
+    yield f"    pixel size {pixel}, magnification {scene['magnification'] or 'unknown'}"
+    names = [channel["name"] or "unnamed" for channel in scene["channels"]]
+    yield f"    channels: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"  # noqa: PLR2004 - a line's worth
+    for i, level in enumerate(scene["levels"]):
+        tile = f"{level['tile']['x']} x {level['tile']['y']}"
+        yield f"    level {i}: {level['x']} x {level['y']}, 1/{level['scale']:g}, {level['compression']}, tile {tile}"
+
+
+def plan_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A plan in a few lines."""
+    yield f"{found['path']}: OME-Zarr {found['ome_zarr']}, layout {found['layout']}"
+    for scene in found["scenes"]:
+        yield f"  scene {scene['index']} {scene['name']!r}"
+        for level in scene["levels"]:
+            shard = "" if level["shard"] is None else f", shard {level['shard']}"
+            yield f"    {level['path']}: {level['x']} x {level['y']} from {level['source']}, chunk {level['chunk']}{shard}"
+        for refused in scene["refused_native"]:
+            yield f"    native level {refused['level']} is not reused: {refused['reason']}"
+    if found["removed"]:
+        yield f"  left out: {', '.join(found['removed'])}"
+    yield (
+        f"  {found['raw_bytes'] / 1e6:.0f} MB of pixels, about {found['estimated_bytes'] / 1e6:.0f} MB in "
+        f"{found['objects']} objects, at most about {found['peak_memory_bytes'] / 1e6:.0f} MB of memory"
+    )
+
+
+def receipt_line(found: Mapping[str, Any]) -> str:
+    """A receipt in one line."""
+    if found["status"] == "failed":
+        return f"failed: {found['error']['message']}"
+    if found["status"] == "skipped":
+        return f"skipped: {found['path']} is already in {found['output']}"
+    size = f"{found['bytes'] / 1e6:.1f} MB, {found['objects']} objects"
+    return f"done: {found['path']} -> {found['output']} ({found['seconds']:.1f} s, {size})"
+
+
+def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A verification in a few lines."""
+    verdict = "ok" if found["ok"] else "NOT OK"
+    yield f"{found['store']}: {verdict}, {found['checks']} checks ({found['depth']})"
+    if found["source"] is not None:
+        yield f"  compared with the slide: {found['source']['compared_pixels']}, {found['source']['different']} different"
+    for violation in found["violations"]:
+        yield f"  {violation}"
