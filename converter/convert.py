@@ -7,7 +7,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -52,7 +52,7 @@ class Conversion:
     timings: dict[str, float] = field(default_factory=dict[str, float])
 
     @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
+    def timed(self, name: str) -> Generator[None]:
         """Add the wall time of a block to `timings`."""
         start = time.perf_counter()
         try:
@@ -106,9 +106,7 @@ def _require_memory(plan: SlidePlan, options: Options) -> None:
         )
 
 
-def _staged(
-    slide: Slide, plan: SlidePlan, place: tuple[Stage, Path, Any], conversion: Conversion
-) -> Receipt:
+def _staged(slide: Slide, plan: SlidePlan, place: tuple[Stage, Path, Any], conversion: Conversion) -> Receipt:
     stage, target, before = place
     start = time.perf_counter()
     written = _write(slide, plan, stage, conversion)
@@ -117,7 +115,7 @@ def _staged(
     receipt = _receipt(slide, plan, target, (written, stage, time.perf_counter() - start))
     _write_root(plan, slide, (stage, receipt))
     with conversion.timed("verify"):
-        _verify(stage, slide, plan, conversion.options)
+        _verify(stage, slide, conversion.options)
     if look(slide.files) != before:
         raise SourceChanged(f"{slide.path.name}: changed while it was converted; let its writer finish and convert again")
     with conversion.timed("publish"):
@@ -232,7 +230,7 @@ def icc_description(profile: bytes) -> str | None:
         if profile[at : at + 4] == b"desc":
             offset = int.from_bytes(profile[at + 4 : at + 8], "big")
             block = profile[offset : offset + int.from_bytes(profile[at + 8 : at + 12], "big")]
-            if block[:4] == b"mluc" and len(block) >= 28:  # noqa: PLR2004 - header and one record
+            if block[:4] == b"mluc" and len(block) >= 28:
                 length, start = int.from_bytes(block[20:24], "big"), int.from_bytes(block[24:28], "big")
                 return block[start : start + length].decode("utf-16-be", "replace").strip("\0") or None
             return block[12 : 12 + int.from_bytes(block[8:12], "big")].decode("latin-1").strip("\0") or None
@@ -274,7 +272,7 @@ def _write_root(plan: SlidePlan, slide: Slide, done: tuple[Stage, Receipt]) -> N
         stage.write(name, [data], listed=False, early=False)
 
 
-def _verify(stage: Stage, slide: Slide, plan: SlidePlan, options: Options) -> None:
+def _verify(stage: Stage, slide: Slide, options: Options) -> None:
     if options.verify == "none":
         return
     from converter.verify import verify_store

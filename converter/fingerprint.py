@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,5 +37,5 @@ def _sha256(path: Path, stopped: Callable[[], bool]) -> str:
 
 def look(files: Sequence[Path]) -> Look:
     """Device, inode, size and modification time of each file. Raises OSError."""
-    stats = [os.stat(path) for path in files]
+    stats = [path.stat() for path in files]
     return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)

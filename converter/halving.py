@@ -90,8 +90,8 @@ def _mean_numpy(pixels: Pixels) -> Pixels:
         return ((a.astype(np.int64) + b + c + d + 2) >> 2).astype(pixels.dtype)
     # 64 bit: the sum may overflow, so quotients and remainders are added apart.
     parts: list[Any] = [a, b, c, d]
-    quotient = sum((p >> 2) for p in parts)
-    rest = sum((p & 3) for p in parts)
+    quotient: Any = sum((p >> 2) for p in parts)
+    rest: Any = sum((p & 3) for p in parts)
     return (quotient + ((rest + 2) >> 2)).astype(pixels.dtype)
 
 

@@ -21,9 +21,7 @@ def inspection(slide: Slide) -> dict[str, Any]:
         "files": [str(path) for path in slide.files],
         "bytes": sum(path.stat().st_size for path in slide.files),
         "scenes": [_scene(i, scene) for i, scene in enumerate(slide.scenes)],
-        "associated": [
-            {"role": role, "y": scene.shape.y, "x": scene.shape.x} for role, scene in slide.associated.items()
-        ],
+        "associated": [{"role": role, "y": scene.shape.y, "x": scene.shape.x} for role, scene in slide.associated.items()],
         "icc": None if icc is None else {"bytes": len(icc)},
         "acquired": None if acquired is None else acquired.isoformat(),
         "warnings": list(slide.warnings),

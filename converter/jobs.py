@@ -38,8 +38,8 @@ def segments(image: ImagePlan) -> list[Segment]:
 def job_shape(level: Level, plan: LevelPlan, limit: int = JOB_BYTES) -> Shape:
     """Extent of a job: the shard, or bands of whole rows of chunks where the stored blocks are wider than a shard.
 
-    Channels that are stored together travel together. A job that is narrower than the stored blocks would decode each of them several times. Never above `limit` bytes,
-    except that a job is at least one chunk high and wide.
+    Channels that are stored together travel together. A job that is narrower than the stored blocks would decode each of
+    them several times. Never above `limit` bytes, except that a job is at least one chunk high and wide.
     """
     unit, chunk = plan.shard or plan.chunk, plan.chunk
     together = max(unit.c, level.tile.c)

@@ -150,7 +150,7 @@ def _omero_channel(scene: Scene, image: ImagePlan, c: int, window: Window) -> Js
     return {
         "label": channel.name or f"Channel {c}",
         "color": channel.color or ("FFFFFF" if scene.shape.c == 1 else _COLORS[c % len(_COLORS)]),
-        "active": c < 6,  # noqa: PLR2004 - viewers blend the active ones; beyond six nothing can be told apart
+        "active": c < 6,
         "coefficient": 1,
         "family": "linear",
         "inverted": False,

@@ -85,7 +85,7 @@ def _value(value: Any) -> str:
 
 def _clean(text: str) -> str:
     """Without the characters that XML 1.0 has no way to hold."""
-    return "".join(ch for ch in text if ch in "\t\n\r" or " " <= ch < "\ud800" or ch > "\udfff" and ch < "\ufffe")
+    return "".join(ch for ch in text if ch in "\t\n\r" or " " <= ch < "\ud800" or (ch > "\udfff" and ch < "\ufffe"))
 
 
 def _instrument(scene: Scene, i: int, privacy: str, removed: set[str]) -> ET.Element | None:
@@ -163,7 +163,7 @@ def pixel_type(dtype: np.dtype[Any]) -> str:
 
 
 def _channels(pixels: ET.Element, scene: Scene, i: int) -> None:
-    if scene.rgb and scene.shape.c == 3:  # noqa: PLR2004 - red, green, blue
+    if scene.rgb and scene.shape.c == 3:
         _put(pixels, "Channel", ID=f"Channel:{i}:0", SamplesPerPixel=3)
         return
     for c in range(scene.shape.c):
@@ -185,7 +185,7 @@ def _color(color: str | None) -> int | None:
 
 def _planes(pixels: ET.Element, scene: Scene) -> None:
     position = scene.position
-    colored = scene.rgb and scene.shape.c == 3  # noqa: PLR2004 - red, green, blue
+    colored = scene.rgb and scene.shape.c == 3
     for c in range(1 if colored else scene.shape.c):
         exposure = scene.channels[c].exposure_s if c < len(scene.channels) else None
         if exposure is None and (position is None or c > 0):

@@ -81,8 +81,7 @@ def _image_json(image: ImagePlan) -> dict[str, Any]:
     found: dict[str, Any] = {"index": image.index} if image.index is not None else {"role": image.name}
     found["group"] = image.group
     found["levels"] = [
-        {"path": level.path, "source": str(level.source), "shape": in_axes(level.shape, image.axes)}
-        for level in image.levels
+        {"path": level.path, "source": str(level.source), "shape": in_axes(level.shape, image.axes)} for level in image.levels
     ]
     found["refused_native"] = [{"level": r.level, "reason": r.reason} for r in image.refused]
     return found

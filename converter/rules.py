@@ -12,7 +12,17 @@ from typing import Any
 
 Finding = tuple[str, str | None]
 """Where, and what does not hold; None where it holds."""
-_UNITS = {"micrometer", "nanometer", "millimeter", "centimeter", "meter", "second", "millisecond", "microsecond", "minute"}
+_UNITS = {
+    "micrometer",
+    "nanometer",
+    "millimeter",
+    "centimeter",
+    "meter",
+    "second",
+    "millisecond",
+    "microsecond",
+    "minute",
+}
 _WINDOW = ("min", "max", "start", "end")
 
 
@@ -80,7 +90,7 @@ def tree_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
     _, root = attributes(store)
     if "bioformats2raw.layout" in root:
         layout = root["bioformats2raw.layout"]
-        yield ".", None if layout == 3 and isinstance(layout, int) else "bioformats2raw.layout is not the integer 3"
+        yield ".", None if type(layout) is int and layout == 3 else "bioformats2raw.layout is not the integer 3"
         series = [group.path for group in groups if not group.path.startswith("associated/")]
         present = sorted((p.name for p in store.iterdir() if p.is_dir() and p.name.isdigit()), key=int)
         yield "OME", None if sorted(series, key=str) == sorted(present) else f"series {series}, groups {present}"
@@ -130,7 +140,7 @@ def _array_rules(group: Group, i: int, arrays: Sequence[Any]) -> Iterator[Findin
     if group.version == "0.5":
         names = list(getattr(array.metadata, "dimension_names", None) or [])
         yield where, None if names == list(group.axes) else f"dimension_names are {names}"
-    elif array.metadata.zarr_format == 2:  # noqa: PLR2004 - Zarr v2
+    elif array.metadata.zarr_format == 2:
         separator = array.metadata.dimension_separator
         yield where, None if separator == "/" else f"dimension separator is {separator!r}"
     if i and array.ndim == arrays[i - 1].ndim:
@@ -166,16 +176,15 @@ def _transformation_rules(group: Group, i: int, arrays: Sequence[Any]) -> Iterat
     for n, axis in enumerate(group.axes):
         factor = scale[n] / base[0][n]
         size, whole = arrays[i].shape[n], arrays[0].shape[n]
-        if axis in "yx":
-            fits = abs(whole / factor - size) <= 1 + 1e-6
-        else:
-            fits = abs(factor - 1) < 1e-9 and size == whole
+        fits = abs(whole / factor - size) <= 1 + 1e-6 if axis in "yx" else abs(factor - 1) < 1e-9 and size == whole
         yield where, None if fits else f"size {size} of {axis} does not fit factor {factor:g} of {whole}"
     if i:
         yield where, _translation_fault(group, (scale, base[0]), moved)
 
 
-def _translation_fault(group: Group, scales: tuple[Sequence[float], Sequence[float]], moved: list[float] | None) -> str | None:
+def _translation_fault(
+    group: Group, scales: tuple[Sequence[float], Sequence[float]], moved: list[float] | None
+) -> str | None:
     nearest = group.multiscale.get("type") == "nearest"
     wanted = [0.0 if nearest else (s - b) / 2 for s, b in zip(*scales, strict=True)]
     if moved is None:

@@ -24,13 +24,13 @@ from converter.plan import ImagePlan, LevelPlan
 from converter.regions import Regions
 from converter.sharding import LevelWriter, level_writer
 from converter.stage import Stage
+from converter.straddlers import Straddlers
 from drivers.discovery import translated
 from drivers.errors import Damaged, DriverError
-from drivers.geometry import Box
+from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene
 from drivers.paint import paint
 from drivers.tiles import Tile
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
         level = scene.levels[part.native]
         job = job_shape(level, part.levels[0])
         outputs = [_output(plan, image, job.c, work) for plan in part.levels]
-        _run_segment((level, jobs(level.shape, job)), outputs, (work, done))
+        _run_segment((level, job), outputs, (work, done))
         if not all(o.regions.finished() and o.writer.finished() for o in outputs):
             raise AssertionError("a chunk or shard was left unfinished")
 
@@ -163,15 +163,17 @@ def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Outpu
     return _Output(writer, Regions(plan.shape, plan.chunk, group), seen)
 
 
-def _run_segment(task: tuple[Level, Iterator[Box]], outputs: list[_Output], shared: tuple[Work, _Counter]) -> None:
-    (level, boxes), (work, done) = task, shared
-    todo = _Shared(boxes)
+def _run_segment(task: tuple[Level, Shape], outputs: list[_Output], shared: tuple[Work, _Counter]) -> None:
+    (level, job), (work, done) = task, shared
+    todo, straddlers = _Shared(jobs(level.shape, job)), Straddlers(job)
+    decode = _decoder(level, work)
 
     def worker() -> None:
         for box in todo:
             if work.stop.is_set():
                 raise Cancelled("the conversion was interrupted")
-            _deliver(outputs, 0, box, paint(level, box, _reader(level, work)))
+            pixels = paint(level, box, lambda tile, box=box: straddlers.read(tile, box, decode))
+            _deliver(outputs, 0, box, pixels)
             done.add(box.pixels)
 
     count = worker_count(work.options)
@@ -219,7 +221,7 @@ def _deliver(outputs: list[_Output], i: int, box: Box, pixels: Pixels) -> None:
             _deliver(outputs, i + 1, below, half[..., : below.shape.y, : below.shape.x])
 
 
-def _reader(level: Level, work: Work) -> Callable[[Tile], Pixels]:
+def _decoder(level: Level, work: Work) -> Callable[[Tile], Pixels]:
     def read(tile: Tile) -> Pixels:
         try:
             return level.read(tile.key)

@@ -5,6 +5,8 @@ The comparison reads a few regions of each level: the most textured ones, and th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -16,6 +18,7 @@ from drivers.factors import snapped
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene
 from drivers.paint import paint
+from drivers.tiles import Tile
 
 TOLERANCE = 0.04
 """Largest mean difference in a region, as a share of the sampled range: JPEG re-compression stays below a third of it."""
@@ -23,6 +26,7 @@ _TEXTURED = 6
 _GRID = 6
 _MOST_CHANNELS = 4
 _SHIFTED_FITS_BETTER = 0.6
+_REMEMBERED = 16 << 20  # bytes of decoded tiles per level
 
 
 def assess(scene: Scene, options: Options) -> Trust:
@@ -39,21 +43,14 @@ def assess(scene: Scene, options: Options) -> Trust:
 
 
 def _reason(scene: Scene, finer: int, i: int, options: Options) -> str | None:
-    base, fine, coarse = scene.shape, scene.levels[finer], scene.levels[i]
+    fine, coarse = scene.levels[finer], scene.levels[i]
     if options.downsample != "mean":
         return f"native levels hold averages, and {options.downsample} was asked for"
-    if coarse.shape[:3] != base[:3] or coarse.dtype != scene.dtype:
+    if coarse.shape[:3] != scene.shape[:3] or coarse.dtype != scene.dtype:
         return "its planes or sample type differ from level 0"
-    whole = snapped((base.y, base.x), (coarse.shape.y, coarse.shape.x))
-    if whole is None:
-        factors = f"{base.y / coarse.shape.y:.4f} x {base.x / coarse.shape.x:.4f}"
-        return f"not an integer factor: {factors} for {coarse.shape.x}x{coarse.shape.y}"
-    before = snapped((base.y, base.x), (fine.shape.y, fine.shape.x)) or 1
-    if whole % before:
-        return f"its factor {whole} is no multiple of {before}, that of the level before it"
-    ratio = whole // before
-    if ratio < 2:
-        return "is not smaller than the level before it"
+    ratio = _ratio(scene, fine, coarse)
+    if isinstance(ratio, str):
+        return ratio
     missing = _missing(fine, coarse, ratio)
     if missing:
         return f"{missing} of its tiles are missing or empty where the finer level has pixels"
@@ -61,6 +58,19 @@ def _reason(scene: Scene, finer: int, i: int, options: Options) -> str | None:
         return _disagreement(fine, coarse, ratio)
     except Damaged as error:
         return f"a tile cannot be read: {error}"
+
+
+def _ratio(scene: Scene, fine: Level, coarse: Level) -> int | str:
+    """Down-sampling of `coarse` against `fine`, or why there is no such number."""
+    base = (scene.shape.y, scene.shape.x)
+    whole = snapped(base, (coarse.shape.y, coarse.shape.x))
+    if whole is None:
+        factors = f"{base[0] / coarse.shape.y:.4f} x {base[1] / coarse.shape.x:.4f}"
+        return f"not an integer factor: {factors} for {coarse.shape.x}x{coarse.shape.y}"
+    before = snapped(base, (fine.shape.y, fine.shape.x)) or 1
+    if whole % before:
+        return f"its factor {whole} is no multiple of {before}, that of the level before it"
+    return whole // before if whole > before else "is not smaller than the level before it"
 
 
 def _missing(fine: Level, coarse: Level, ratio: int) -> int:
@@ -79,7 +89,12 @@ def _finer(box: Box, ratio: int) -> Box:
 
 
 def _disagreement(fine: Level, coarse: Level, ratio: int) -> str | None:
-    pairs = [(box, paint(coarse, box), _averaged(fine, box, ratio)) for box in _places(fine, coarse, ratio)]
+    stored_tiles, finer_tiles = _remembering(coarse), _remembering(fine)
+    places = _places(fine, coarse, ratio, stored_tiles)
+    pairs = [
+        (box, paint(coarse, box, stored_tiles), _averaged(paint(fine, _finer(box, ratio), finer_tiles), ratio))
+        for box in places
+    ]
     span = max((float(np.nanmax(f) - np.nanmin(f)) for _, _, f in pairs), default=0.0)
     tolerance = TOLERANCE * max(span, 1.0) + (0.5 if coarse.dtype.kind in "ui" else 0.0)
     shifts: list[tuple[int, int]] = []
@@ -116,7 +131,14 @@ def _shift(stored: Pixels, mean: Pixels, off: float) -> tuple[int, int]:
     return place
 
 
-def _places(fine: Level, coarse: Level, ratio: int) -> list[Box]:
+def _remembering(level: Level) -> Callable[[Tile], Pixels]:
+    """`Level.read` of tiles, with the last few kept: neighbouring regions share them."""
+    size = level.tile.c * level.tile.y * level.tile.x * level.dtype.itemsize
+    read = lru_cache(max(1, _REMEMBERED // max(1, size)))(level.read)
+    return lambda tile: read(tile.key)
+
+
+def _places(fine: Level, coarse: Level, ratio: int, read: Callable[[Tile], Pixels]) -> list[Box]:
     """Regions to compare: the corners and edges, and of a grid over the level the most textured ones."""
     side = max(16, min(64, 512 // ratio))
     height, width = min(coarse.shape.y, fine.shape.y // ratio), min(coarse.shape.x, fine.shape.x // ratio)
@@ -132,11 +154,11 @@ def _places(fine: Level, coarse: Level, ratio: int) -> list[Box]:
     edges = {at(y, x) for y, x in ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 1), (1, 0.5))}
     steps = [i / (_GRID - 1) * 0.98 + 0.01 for i in range(_GRID)]
     inner = {at(y, x) for y in steps for x in steps} - edges
-    ranked = sorted(inner, key=lambda box: (-float(paint(coarse, box).astype(np.float64).std()), box.start))
+    ranked = sorted(inner, key=lambda box: (-float(paint(coarse, box, read).astype(np.float64).std()), box.start))
     return sorted(edges, key=lambda box: box.start) + ranked[:_TEXTURED]
 
 
-def _averaged(fine: Level, box: Box, ratio: int) -> Pixels:
-    pixels = paint(fine, _finer(box, ratio)).astype(np.float64)
+def _averaged(pixels: Pixels, ratio: int) -> Pixels:
     t, c, z, y, x = pixels.shape
-    return pixels.reshape(t, c, z, y // ratio, ratio, x // ratio, ratio).mean(axis=(4, 6))
+    wide = pixels.astype(np.float64)
+    return wide.reshape(t, c, z, y // ratio, ratio, x // ratio, ratio).mean(axis=(4, 6))

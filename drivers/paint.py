@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
 
 import numpy as np
 
@@ -51,5 +50,3 @@ def _exact(pixels: Pixels, part: Box) -> Pixels:
 
 def _name(key: Hashable) -> str:
     return str(tuple(key)) if isinstance(key, tuple) else str(key)  # pyright: ignore[reportUnknownArgumentType]
-
-

@@ -42,7 +42,9 @@ Workers = Annotated[int | None, typer.Option(help="Threads; default: one per pro
 Memory = Annotated[str | None, typer.Option(help="Refuse to start above this, e.g. 1GiB.")]
 OnDamage = Annotated[str | None, typer.Option(help="fail (default), or fill unreadable tiles and say so.")]
 Exists = Annotated[str | None, typer.Option(help="fail (default), skip when it is the same conversion, replace.")]
-Resume = Annotated[bool | None, typer.Option("--resume/--no-resume", help="Take outputs of an identical earlier run as done.")]
+Resume = Annotated[
+    bool | None, typer.Option("--resume/--no-resume", help="Take outputs of an identical earlier run as done.")
+]
 Verify = Annotated[str | None, typer.Option(help="Check before publishing: none, quick (default), full.")]
 ProgressMode = Annotated[str, typer.Option("--progress", help="auto (on a terminal) or none.")]
 
@@ -78,7 +80,7 @@ def run(arguments: list[str]) -> int:
         return _fail(interrupted(), None, "--json" in arguments)
     except BrokenPipeError:
         return 1
-    except Exception as error:  # noqa: BLE001 - the boundary: known errors in one line, unknown ones with their class
+    except Exception as error:
         from flows.outcome import KNOWN
 
         if not isinstance(error, KNOWN):
@@ -128,7 +130,7 @@ def inspect(slide: SlidePath, as_json: Json = False) -> int:
 
 
 @app.command()
-def plan(  # noqa: PLR0913 - one parameter per option
+def plan(
     slide: SlidePath,
     profile: Profile = None,
     ome_zarr: OmeZarr = None,
@@ -167,7 +169,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
 
 
 @app.command()
-def convert(  # noqa: PLR0913 - one parameter per option
+def convert(
     slides: Annotated[list[Path], typer.Argument(metavar="SLIDE...", help="The slides' files.")],
     out: Annotated[str, typer.Option("-o", "--out", help="A store (.zarr) for one slide, else a folder.")],
     profile: Profile = None,

@@ -12,7 +12,9 @@ from flows.text import plan_lines, receipt_line, report_lines
 
 _SIZE = 6000
 _FACTORS = (1, 4, 16)
-_HEAD = "Aperio Image Library v12.0.0 \r\n{0}x{0} (256x256) JPEG/RGB Q=80|AppMag = 20|MPP = 0.5|Date = 01/02/24|Time = 09:30:00"
+_HEAD = (
+    "Aperio Image Library v12.0.0 \r\n{0}x{0} (256x256) JPEG/RGB Q=80|AppMag = 20|MPP = 0.5|Date = 01/02/24|Time = 09:30:00"
+)
 
 
 def run_demo(folder: Path | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from converter.run import Amount
 
 
 @contextmanager
-def observers(mode: str) -> Iterator[Callable[[Path], Observer]]:
+def observers(mode: str) -> Generator[Callable[[Path], Observer]]:
     """A maker of observers, one per slide. `mode`: "auto" (only on a terminal) or "none"."""
     from rich.console import Console
 

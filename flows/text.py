@@ -25,7 +25,7 @@ def _scene_lines(scene: Mapping[str, Any]) -> Iterator[str]:
     yield f"  scene {scene['index']} {scene['name']!r}: {shape['x']} x {shape['y']}{extra}, {scene['dtype']}"
     yield f"    pixel size {pixel}, magnification {scene['magnification'] or 'unknown'}"
     names = [channel["name"] or "unnamed" for channel in scene["channels"]]
-    yield f"    channels: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"  # noqa: PLR2004 - a line's worth
+    yield f"    channels: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}"
     for i, level in enumerate(scene["levels"]):
         tile = f"{level['tile']['x']} x {level['tile']['y']}"
         yield f"    level {i}: {level['x']} x {level['y']}, 1/{level['scale']:g}, {level['compression']}, tile {tile}"

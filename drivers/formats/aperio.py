@@ -133,9 +133,7 @@ def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
         level = _level(file, [page], 1.0)
     except DriverError as error:
         raise type(error)(f"{role} image: {error}") from error
-    return Scene(
-        name=role, levels=[level], rgb=level.shape.c == 3, channels=_channels(level.shape), icc=icc_of(page)[0]
-    )
+    return Scene(name=role, levels=[level], rgb=level.shape.c == 3, channels=_channels(level.shape), icc=icc_of(page)[0])
 
 
 def _channels(shape: Shape) -> tuple[Channel, ...]:

@@ -6,6 +6,7 @@ Scenes are stacks of equal images; equal pages without metadata of their own are
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged, DriverError
 from drivers.model import RGB_CHANNELS, Channel, Driver, Level, PixelSize, Scene, Slide
@@ -19,6 +20,9 @@ from drivers.tiff.pyramid import page_stacks
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.series import kind_of, series_stacks
 from drivers.tiff.stack import Layer, Stack, layer_of_page, scale_of
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
 
 _ORIENTATION = 274
 _INDEXED = {"imagej", "lsm", "fluoview", "stk", "nih"}
@@ -68,18 +72,19 @@ def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
     page = stack.layers[0].page
     samples = samples_of(page, indexed=notes.kind in _INDEXED)
     stack.warnings += samples.warnings
-    levels = [_level(file, stack.layers[0], samples, 1.0)]
+    turn = _orientation(page)  # of all levels: overviews often lack the tag
+    levels = [oriented(_level(file, stack.layers[0], samples, 1.0), turn)]
     for layer in stack.layers[1:]:
         own = samples_of(layer.page, indexed=notes.kind in _INDEXED)
         if (own.channels, own.dtype, own.rgb) == (samples.channels, samples.dtype, samples.rgb):
-            levels.append(_level(file, layer, own, scale_of(stack, layer)))
+            levels.append(oriented(_level(file, layer, own, scale_of(stack, layer)), turn))
         else:
             stack.warnings.append(f"level {layer.size[1]}x{layer.size[0]} holds other samples and is left out")
     icc, dropped = icc_of(page)
     if dropped:
         stack.warnings.append(dropped)
     size = notes.pixel_size(page)
-    if swaps_axes(_orientation(page)):
+    if swaps_axes(turn):
         size = PixelSize(size.x_um, size.y_um, size.z_um)
     rgb = samples.rgb and levels[0].shape.c == 3
     return Scene(
@@ -96,12 +101,11 @@ def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
 
 
 def _level(file: OpenTiff, layer: Layer, samples: Samples, scale: float) -> Level:
-    level = build_level(file.source, layer.storage, layer.planes, samples.facts(scale))
-    return oriented(level, _orientation(layer.page))
+    return build_level(file.source, layer.storage, layer.planes, samples.facts(scale))
 
 
-def _orientation(page: object) -> int:
-    value = tag(page, _ORIENTATION)  # pyright: ignore[reportArgumentType]
+def _orientation(page: TiffPage) -> int:
+    value = tag(page, _ORIENTATION)
     return value if isinstance(value, int) else 1
 
 
@@ -115,7 +119,7 @@ def _thumbnails(file: OpenTiff, stack: Stack, associated: dict[str, Scene]) -> l
                 warnings.append(f"{what} is left out")
                 continue
             samples = samples_of(page)
-            level = _level(file, layer_of_page(page, file.source), samples, 1.0)
+            level = oriented(_level(file, layer_of_page(page, file.source), samples, 1.0), _orientation(page))
         except DriverError as error:
             warnings.append(f"{what} is left out: {error}")
             continue

@@ -6,6 +6,7 @@ which is the one before it divided by two, three or four.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ import numpy as np
 from drivers.errors import Unsupported
 from drivers.factors import snapped
 from drivers.tiff.container import OpenTiff
+from drivers.tiff.metadata import tag
+from drivers.tiff.samples import PALETTE, samples_of
 from drivers.tiff.stack import Stack, add_reduced, alike, layer_of, sources_of, subpages
 from drivers.tiff.storage import Storage, storage_of
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _REDUCED, _MASK = 1, 4
 _FACTORS = (2, 3, 4)
+_ORIENTATION, _COLORMAP = 274, 320
 
 
 @dataclass(slots=True)
@@ -64,29 +68,55 @@ def _step(stack: Stack, pile: _Pile) -> int | None:
 def _piles(file: OpenTiff) -> tuple[list[_Pile], list[str]]:
     from tifffile import TiffPage
 
-    piles: dict[Storage, _Pile] = {}
-    warnings: list[str] = []
-    refused: Unsupported | None = None
-    early: list[TiffPage] = []
-    current: _Pile | None = None
+    sorting = _Sorting(file)
     pages = [page for page in file.tiff.pages if isinstance(page, TiffPage)]
     all_reduced = all(page.subfiletype & _REDUCED for page in pages)
     for number, page in enumerate(pages):
         if page.subfiletype & _MASK:
-            warnings.append(f"page {number} is a transparency mask and is left out")
+            sorting.warnings.append(f"page {number} is a transparency mask and is left out")
         elif page.subfiletype & _REDUCED and not all_reduced:
-            (current.reduced[-1] if current else early).append(page)
+            (sorting.current.reduced[-1] if sorting.current else sorting.early).append(page)
         else:
-            try:
-                storage = storage_of(page)
-            except Unsupported as error:
-                refused = refused or error
-                warnings.append(f"page {number} is left out: {error}")
-                continue
-            current = piles.setdefault(storage, _Pile(storage))
-            current.pages.append(page)
-            current.reduced.append([*early, *subpages(page, file.chain)])
-            early = []
-    if not piles and refused is not None:
-        raise refused
-    return list(piles.values()), warnings
+            sorting.add(number, page)
+    sorting.check()
+    return list(sorting.piles.values()), sorting.warnings
+
+
+@dataclass(slots=True)
+class _Sorting:
+    """Full-size pages on their way into piles."""
+
+    file: OpenTiff
+    piles: dict[Hashable, _Pile] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    current: _Pile | None = None
+    early: list[TiffPage] = field(default_factory=list)
+    """Reduced pages in front of the first full-size one."""
+    refused: list[tuple[int, Unsupported]] = field(default_factory=list)
+
+    def add(self, number: int, page: TiffPage) -> None:
+        """Put a page on the pile of its equals; refuse it where it cannot be read."""
+        try:
+            storage = storage_of(page)
+            samples_of(page)
+        except Unsupported as error:
+            self.refused.append((page.imagelength * page.imagewidth, error))
+            self.warnings.append(f"page {number} is left out: {error}")
+            return
+        self.current = self.piles.setdefault((storage, _look(page)), _Pile(storage))
+        self.current.pages.append(page)
+        self.current.reduced.append([*self.early, *subpages(page, self.file.chain)])
+        self.early = []
+
+    def check(self) -> None:
+        """Raise Unsupported where the largest image is one that cannot be read: what is left would not be the slide."""
+        largest = max((pile.storage.height * pile.storage.width for pile in self.piles.values()), default=0)
+        for pixels, error in self.refused:
+            if pixels >= largest:
+                raise error
+
+
+def _look(page: TiffPage) -> Hashable:
+    """What pages of one stack must share beside their storage: orientation and palette."""
+    palette = tag(page, _COLORMAP) if page.photometric == PALETTE else None
+    return tag(page, _ORIENTATION), None if palette is None else tuple(np.ravel(palette).tolist())

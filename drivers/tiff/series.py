@@ -34,9 +34,20 @@ def kind_of(file: OpenTiff) -> str | None:
 def series_stacks(file: OpenTiff, kind: str) -> list[Stack]:
     """Stacks of the series of a kind; empty where its metadata do not fit the pages: they are then grouped without."""
     found = [series for series in file.tiff.series(kind=kind, squeeze=False) if not _thumbnail(series)]
+    if kind == "imagej" and not found:
+        _check_imagej(file)
     if any(_leading(series) is None for series in found):
         return []
     return [_stack(file, series, len(found) > 1) for series in found]
+
+
+def _check_imagej(file: OpenTiff) -> None:
+    """Raise Damaged where ImageJ promises more planes than there are pages: tifffile then has no series, and no error."""
+    meta, page = file.tiff.imagej_metadata or {}, file.tiff.pages.first
+    lengths = [meta.get(name, 1) for name in ("frames", "slices", "channels")]
+    planes = math.prod(n for n in lengths if isinstance(n, int) and n > 0)
+    if planes > len(file.chain) * page.samplesperpixel:
+        raise Damaged(f"ImageJ's metadata speak of {planes} planes, which the file does not hold: it is truncated")
 
 
 def _thumbnail(series: TiffPageSeries) -> bool:
@@ -107,9 +118,7 @@ def _virtual(file: OpenTiff, series: TiffPageSeries, order: NDArray[np.int64]) -
     parts = storage.samples if storage.planar else 1
     end = start + order.size * parts * size
     if end > file.source.size:
-        raise Damaged(
-            f"planes reach to byte {end}, the file ends at {file.source.size}: it is truncated; copy it again"
-        )
+        raise Damaged(f"planes reach to byte {end}, the file ends at {file.source.size}: it is truncated; copy it again")
     return Layer(page, storage, _consecutive(order, start, size, parts))
 
 
