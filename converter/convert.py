@@ -32,6 +32,7 @@ from converter.sharding import joined
 from converter.stage import Stage, open_stage
 from converter.version import product_version
 from drivers import open_slide
+from drivers.errors import Unreadable
 from drivers.model import Scene, Slide
 
 Observer = Callable[[str, Amount], None]
@@ -139,7 +140,7 @@ def _write(slide: Slide, plan: SlidePlan, stage: Stage, conversion: Conversion) 
                     work.window.begin(scene.shape.c)
                     run_image(scene, image, work)
                     _write_image(scene, image, (stage, work, plan))
-                digest = _result(identity)
+                digest = _result(identity, slide)
             except BaseException:
                 conversion.stop.set()
                 raise
@@ -157,8 +158,11 @@ def _write(slide: Slide, plan: SlidePlan, stage: Stage, conversion: Conversion) 
     return _Written(list(plan.images), work.damage, removed, icc, own, digest)
 
 
-def _result(identity: Future[str]) -> str:
-    return identity.result()
+def _result(identity: Future[str], slide: Slide) -> str:
+    try:
+        return identity.result()
+    except OSError as error:
+        raise Unreadable(f"{slide.path.name}: cannot be hashed: {error.strerror or error}") from error
 
 
 def _warm_reader() -> None:

@@ -39,7 +39,7 @@ def job_shape(level: Level, plan: LevelPlan, limit: int = JOB_BYTES) -> Shape:
     """Extent of a job: the shard, or bands of whole rows of chunks where the stored blocks are wider than a shard.
 
     Channels that are stored together travel together. A job that is narrower than the stored blocks would decode each of
-    them several times. Never above `limit` bytes, except that a job is at least one chunk high and wide.
+    them several times: it is taken only where a band one chunk high would be twice over `limit` bytes.
     """
     unit, chunk = plan.shard or plan.chunk, plan.chunk
     together = max(unit.c, level.tile.c)
@@ -51,7 +51,7 @@ def job_shape(level: Level, plan: LevelPlan, limit: int = JOB_BYTES) -> Shape:
     size = together * level.dtype.itemsize
     while size * y * x > limit and y > chunk.y:
         y = -(-y // 2 // chunk.y) * chunk.y
-    while size * y * x > limit and x > chunk.x and level.tile.x <= x // 2:
+    while size * y * x > (limit if level.tile.x <= x // 2 else 2 * limit) and x > chunk.x:
         x = -(-x // 2 // chunk.x) * chunk.x
     return Shape(1, together, 1, y, x)
 

@@ -27,8 +27,8 @@ class Window:
 
 
 def encoded(value: Any) -> bytes:
-    """JSON as it is stored: stable order, no NaN."""
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    """JSON as it is stored: stable order, no NaN; names that are no UTF-8 lose the bytes in question."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def array_json(level: LevelPlan, image: ImagePlan, codec: Codec) -> Json:

@@ -119,7 +119,9 @@ class _Output:
 
 def worker_count(options: Options) -> int:
     """Threads to use: as told, else one per processor this process may use."""
-    return options.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if options.workers is not None:
+        return options.workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
@@ -165,7 +167,7 @@ def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Outpu
 
 def _run_segment(task: tuple[Level, Shape], outputs: list[_Output], shared: tuple[Work, _Counter]) -> None:
     (level, job), (work, done) = task, shared
-    todo, straddlers = _Shared(jobs(level.shape, job)), Straddlers(job)
+    todo, straddlers = _Shared(jobs(level.shape, job)), Straddlers(job, work.stage.folder)
     decode = _decoder(level, work)
 
     def worker() -> None:

@@ -1,14 +1,20 @@
 """Stored tiles that reach over the edge of a job are kept until the neighbouring jobs have used them too.
 
-Tiles of 240 pixels never line up with shards of 2048: without this, a quarter of the decoding would be done twice.
+Tiles of 240 pixels never line up with shards of 2048: without this, a quarter of the decoding would be done twice. A whole
+image in one strip would be decoded by every job; such blocks are decoded once into a temporary file.
 """
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 from drivers.geometry import Box, Shape
 from drivers.model import Pixels
@@ -24,14 +30,33 @@ class _Kept:
 
 
 @dataclass(slots=True)
+class _Spilled:
+    """A decoded block in an unnamed temporary file. Each read maps it anew, so that only touched pages count as memory."""
+
+    file: IO[bytes]
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    uses: int
+
+    def read(self) -> Pixels:
+        return np.memmap(self.file, self.dtype, "r", shape=self.shape)
+
+
+@dataclass(slots=True)
 class Straddlers:
-    """Decoded tiles that further jobs need, at most `limit` bytes of them: the longest unused goes first. Any thread."""
+    """Decoded tiles that further jobs need, at most `limit` bytes of them: the longest unused goes first. Any thread.
+
+    Tiles over half of `limit` are written to a file in `folder`, which is gone when the last reader is.
+    """
 
     job: Shape
+    folder: Path | None = None
     limit: int = KEPT_BYTES
     _kept: OrderedDict[Hashable, _Kept] = field(default_factory=OrderedDict[Hashable, _Kept])
+    _spilled: dict[Hashable, _Spilled] = field(default_factory=dict[Hashable, _Spilled])
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _spilling: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, tile: Tile, box: Box, decode: Callable[[Tile], Pixels]) -> Pixels:
         """Pixels of `tile` for the job `box`, decoded unless an earlier job left them here."""
@@ -42,6 +67,8 @@ class Straddlers:
             if found is not None:
                 self._used(tile.key, found)
                 return found.pixels
+        if tile.box.pixels > self.limit // 2:
+            return self._from_file(tile, decode)
         pixels = decode(tile)
         with self._lock:
             self._keep(tile, pixels)
@@ -57,13 +84,27 @@ class Straddlers:
 
     def _keep(self, tile: Tile, pixels: Pixels) -> None:
         uses = self._jobs(tile.box) - 1
-        if uses < 1 or tile.key in self._kept or pixels.nbytes > self.limit // 2:
+        if uses < 1 or tile.key in self._kept:
             return
         self._kept[tile.key] = _Kept(pixels, uses)
         self._bytes += pixels.nbytes
         while self._bytes > self.limit:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.pixels.nbytes
+
+    def _from_file(self, tile: Tile, decode: Callable[[Tile], Pixels]) -> Pixels:
+        with self._spilling:
+            found = self._spilled.get(tile.key)
+            if found is None:
+                pixels = decode(tile)
+                file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - lives as long as the block is needed
+                np.ascontiguousarray(pixels).tofile(file)
+                file.flush()
+                found = self._spilled[tile.key] = _Spilled(file, pixels.shape, pixels.dtype, self._jobs(tile.box))
+            found.uses -= 1
+            if not found.uses:
+                del self._spilled[tile.key]
+            return found.read()
 
     def _jobs(self, box: Box) -> int:
         count = 1

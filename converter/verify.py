@@ -18,7 +18,8 @@ import numpy as np
 from converter.existing import stored_receipt
 from converter.manifest import MANIFEST, ROOT_METADATA, read_manifest
 from converter.rules import Group, image_groups, image_rules, tree_rules
-from drivers.errors import Damaged
+from converter.straddlers import Straddlers
+from drivers.errors import DriverError
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene, Slide
 from drivers.paint import paint
@@ -27,6 +28,7 @@ _QUICK_BOXES = 3
 _QUICK_SIDE = 256
 _FULL_SIDE = 2048
 _MOST = 100
+_READERS = 2
 
 
 @dataclass(slots=True)
@@ -150,37 +152,59 @@ def _sources(record: dict[str, Any] | None, group: Group, slide: Slide | None) -
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One box: samples compared with the source and how many differ, or what went wrong."""
+
+    box: Box
+    samples: int = 0
+    different: int = 0
+    fault: str | None = None
+
+
 def _check_pixels(report: Report, group: Group, level: tuple[str, Any], source: Level | None) -> None:
     path, array = level
-    shape = _five(array.shape, group.axes)
-    boxes = list(_tiling(shape, array, group.axes)) if report.depth == "full" else list(_sample(shape))
-    for box in boxes:
+    where, shape = group.at(path), _five(array.shape, group.axes)
+    if source is not None and not report.check(shape == source.shape, where, "does not have the shape of the slide's level"):
+        return
+    full = report.depth == "full"
+    boxes = list(_tiling(shape, array, group.axes)) if full else list(_sample(shape))
+    kept = Straddlers(boxes[0].shape if full else Shape(1, shape.c, 1, _QUICK_SIDE, _QUICK_SIDE))
+
+    def compare(box: Box) -> _Compared:
         try:
             stored = read_box(array, group.axes, box)
         except Exception as error:  # noqa: BLE001 - see above
-            report.check(False, group.at(path), f"cannot be read: {type(error).__name__}: {_line(error)}")
-            return
-        report.checks += 1
-        if source is not None and not _compare(report, (group.at(path), box), stored, source):
-            return
+            return _Compared(box, fault=f"cannot be read: {type(error).__name__}: {_line(error)}")
+        return _Compared(box) if source is None else _against(source, box, (stored, kept if full else None))
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for found in pool.map(compare, boxes):
+            _count(report, where, found)
 
 
-def _compare(report: Report, place: tuple[str, Box], stored: Pixels, source: Level) -> bool:
-    where, box = place
-    if tuple(source.shape) != tuple(source.shape) or not Box.of(source.shape).contains(box):
-        return report.check(False, where, "does not have the shape of the slide's level")
+def _count(report: Report, where: str, found: _Compared) -> None:
+    report.check(found.fault is None, where, found.fault or "")
+    if found.samples:
+        report.compared = (report.compared or 0) + found.samples
+        report.different += found.different
+        what = f"{found.different} samples differ from the slide near {tuple(found.box.start)}"
+        report.check(found.different == 0, where, what)
+
+
+def _against(source: Level, box: Box, stored: tuple[Pixels, Straddlers | None]) -> _Compared:
+    pixels, kept = stored
     try:
-        true = paint(source, box)
-    except Damaged as error:
-        report.check(False, where, f"cannot be compared: the slide is damaged: {error}")
-        return False
-    unequal = stored != true
+        if kept is None:
+            true = paint(source, box)
+        else:
+            true = paint(source, box, lambda tile: kept.read(tile, box, lambda t: source.read(t.key)))
+    except DriverError as error:
+        return _Compared(box, fault=f"cannot be compared: {error}")
+    unequal = pixels != true
     if true.dtype.kind == "f":
-        unequal &= ~(np.isnan(stored) & np.isnan(true))
-    different = int(np.count_nonzero(unequal))
-    report.compared = (report.compared or 0) + stored.size
-    report.different += different
-    return report.check(different == 0, where, f"{different} samples differ from the slide near {tuple(box.start)}")
+        unequal &= ~(np.isnan(pixels) & np.isnan(true))
+    return _Compared(box, pixels.size, int(np.count_nonzero(unequal)))
 
 
 def read_box(array: Any, axes: str, box: Box) -> Pixels:

@@ -12,7 +12,7 @@ from converter.convert import Conversion, Observer, convert
 from converter.options import Options
 from converter.receipt import Failure, Receipt
 from converter.version import product_version
-from flows.outcome import KNOWN, error_json, exit_code, interrupted
+from flows.outcome import KNOWN, error_json, exit_code, interrupted, unexpected
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ def _one(slide: Path, target: Path, conversion: Conversion) -> Outcome:
         error: BaseException = interrupted()
     except KNOWN as known:
         error = known
+    except Exception as unknown:  # noqa: BLE001 - whatever went wrong with one slide, the next one is converted
+        error = unexpected(unknown)
     failure = Failure(**error_json(error))
     receipt = Receipt(
         path=str(slide),

@@ -81,19 +81,16 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
-        from flows.outcome import KNOWN
+        from flows.outcome import KNOWN, unexpected
 
-        if not isinstance(error, KNOWN):
-            logging.getLogger("slidemill").debug("unexpected", exc_info=error)
-        return _fail(error, None, "--json" in arguments)
+        known = error if isinstance(error, KNOWN) else unexpected(error)
+        return _fail(known, None, "--json" in arguments)
 
 
 def _fail(error: BaseException, path: Path | None, as_json: bool) -> int:
-    from flows.outcome import KNOWN, error_json, exit_code, one_line
+    from flows.outcome import error_json, exit_code
 
     found = error_json(error)
-    if not isinstance(error, KNOWN):
-        found["message"] = f"unexpected {type(error).__name__}: {one_line(error)}; please report it"
     if as_json:
         _print_json({**({} if path is None else {"path": str(path)}), "error": found})
     else:

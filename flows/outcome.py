@@ -57,6 +57,11 @@ def batch_code(codes: Sequence[int]) -> int:
     return failures[0] if len(set(codes)) == 1 else FAILED
 
 
+def unexpected(error: Exception) -> ConverterError:
+    """An error that nobody foresaw, with its class: a defect, or a system that failed in a new way."""
+    return ConverterError(f"unexpected {type(error).__name__}: {one_line(error)}; please report it")
+
+
 def interrupted() -> Cancelled:
     """The error that stands for Ctrl-C or SIGTERM."""
     return Cancelled("interrupted; nothing was published")

@@ -21,9 +21,10 @@ from drivers.factors import nominal, snapped
 from drivers.geometry import Shape
 from drivers.model import RGB_CHANNELS, Channel, Driver, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.tiff.color import ycbcr_to_rgb
-from drivers.tiff.container import OpenTiff, first_description, open_tiff
+from drivers.tiff.container import OpenTiff, first_description
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
 from drivers.tiff.metadata import icc_of, text
+from drivers.tiff.opening import open_with
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -40,12 +41,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 def open_slide(path: Path) -> Slide:
     """Open an SVS file; one scene."""
-    file = open_tiff(path)
-    try:
-        return _slide(path, file)
-    except BaseException:
-        file.close()
-        raise
+    return open_with(path, _slide)
 
 
 def _slide(path: Path, file: OpenTiff) -> Slide:
@@ -132,7 +128,7 @@ def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
     try:
         level = _level(file, [page], 1.0)
     except DriverError as error:
-        raise type(error)(f"{role} image: {error}") from error
+        raise type(error)(f"{role} image: {str(error).removeprefix(f'{file.name}: ')}") from error
     return Scene(name=role, levels=[level], rgb=level.shape.c == 3, channels=_channels(level.shape), icc=icc_of(page)[0])
 
 

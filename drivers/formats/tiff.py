@@ -5,6 +5,7 @@ Scenes are stacks of equal images; equal pages without metadata of their own are
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _ORIENTATION = 274
 _INDEXED = {"imagej", "lsm", "fluoview", "stk", "nih"}
 """Kinds whose palettes are look-up tables for the display of measured values."""
+_MEASURED = {"lsm", "fluoview", "stk"}
+"""Kinds whose samples are channels also where the tag says RGB, as Zeiss LSM files of two or three channels do."""
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -68,14 +71,19 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     )
 
 
+def _samples(page: TiffPage, kind: str | None) -> Samples:
+    samples = samples_of(page, indexed=kind in _INDEXED)
+    return replace(samples, rgb=False, white=False) if kind in _MEASURED else samples
+
+
 def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
     page = stack.layers[0].page
-    samples = samples_of(page, indexed=notes.kind in _INDEXED)
+    samples = _samples(page, notes.kind)
     stack.warnings += samples.warnings
     turn = _orientation(page)  # of all levels: overviews often lack the tag
     levels = [oriented(_level(file, stack.layers[0], samples, 1.0), turn)]
     for layer in stack.layers[1:]:
-        own = samples_of(layer.page, indexed=notes.kind in _INDEXED)
+        own = _samples(layer.page, notes.kind)
         if (own.channels, own.dtype, own.rgb) == (samples.channels, samples.dtype, samples.rgb):
             levels.append(oriented(_level(file, layer, own, scale_of(stack, layer)), turn))
         else:

@@ -18,6 +18,7 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels
+from drivers.tiff.frames import picture_size
 from drivers.tiff.jpeg import check_end, check_jpeg
 from drivers.tiff.raw import Window, read_rows
 from drivers.tiff.storage import JPEG, JPEG2000, Plane, Storage, compression_name, plane_of, storage_of
@@ -90,8 +91,12 @@ class SegmentReader:
         data = source.read(plane.offsets[index], plane.counts[index])
         if s.compression in JPEG and plane.header is None:
             check_jpeg(data, s.segment_height, s.segment_width)
-        elif s.compression in JPEG2000:
-            check_end(data)
+        else:
+            if s.compression in JPEG2000:
+                check_end(data)
+            size = picture_size(s.compression, data)
+            if size is not None and (size[0] > s.segment_height or size[1] > s.segment_width):
+                raise Damaged(f"the stored picture is {size[1]}x{size[0]}, the tile {s.segment_width}x{s.segment_height}")
         try:
             if s.compression in JPEG:
                 decoded = s.decode(data, index, jpegtables=plane.tables, jpegheader=plane.header)[0]

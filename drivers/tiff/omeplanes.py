@@ -19,6 +19,7 @@ from drivers.limits import LIMITS, check
 from drivers.tiff.container import OpenTiff, open_tiff
 from drivers.tiff.metadata import text
 from drivers.tiff.omexml import Pixels
+from drivers.tiff.stack import PLANES
 from drivers.tiff.xmltree import child, children
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def planes_of(p: Pixels, files: FileSet) -> Planes | None:
     if not entries:
         return None
     size = {axis: p.size(axis) for axis in "TCZ"}
-    check("the number of planes", size["T"] * size["C"] * size["Z"], LIMITS.level_pixels >> 12)
+    check("the number of planes", size["T"] * size["C"] * size["Z"], PLANES)
     size["C"] = _channel_pages(_page(files, entries[0], 0)[0], size["C"])
     shape = (size["T"], size["C"], size["Z"])
     planes = Planes(np.empty(shape, object), np.empty(shape, object))

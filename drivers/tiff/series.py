@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.errors import Damaged, Unsupported
-from drivers.limits import LIMITS, check
+from drivers.limits import check
 from drivers.tiff.container import OpenTiff
-from drivers.tiff.stack import Layer, Stack, add_reduced, layer_of, sources_of, subpages
+from drivers.tiff.stack import PLANES, Layer, Stack, add_reduced, layer_of, sources_of, subpages
 from drivers.tiff.storage import Plane, storage_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def series_stacks(file: OpenTiff, kind: str) -> list[Stack]:
 
 
 def _check_imagej(file: OpenTiff) -> None:
-    """Raise Damaged where ImageJ promises more planes than there are pages: tifffile then has no series, and no error."""
+    """Raise Damaged where ImageJ promises more planes than there are: tifffile then has no series, and no error."""
     meta, page = file.tiff.imagej_metadata or {}, file.tiff.pages.first
     lengths = [meta.get(name, 1) for name in ("frames", "slices", "channels")]
     planes = math.prod(n for n in lengths if isinstance(n, int) and n > 0)
@@ -57,9 +57,9 @@ def _thumbnail(series: TiffPageSeries) -> bool:
 def _leading(series: TiffPageSeries) -> list[tuple[str, int]] | None:
     """Axes before Y, X with their lengths; None where the rest is not one page."""
     at, page = series.axes.find("Y"), series.keyframe
-    if at < 0 or series.axes[at : at + 2] != "YX" or series.axes[at + 2 :] not in ("", "S"):
+    if at < 0 or series.axes[at : at + 2] != "YX" or series.axes[at + 2 :] not in ("", "S", "C"):
         return None
-    samples = series.shape[at + 2] if series.axes.endswith("S") else 1
+    samples = series.shape[at + 2] if len(series.axes) > at + 2 else 1
     contiguous = page.samplesperpixel if page.planarconfig == 1 else 1
     if series.shape[at : at + 2] != (page.imagelength, page.imagewidth) or samples != contiguous:
         return None
@@ -71,7 +71,7 @@ def _stack(file: OpenTiff, series: TiffPageSeries, named: bool) -> Stack:
         raise Unsupported("a series that is spread over several files is not read")
     leading = _leading(series)
     assert leading is not None
-    check("the number of planes", math.prod(length for _, length in leading), LIMITS.level_pixels >> 12)
+    check("the number of planes", math.prod(length for _, length in leading), PLANES)
     order = _order(leading, series.keyframe.samplesperpixel if series.keyframe.planarconfig == 2 else 1)
     virtual = _virtual(file, series, order)
     stack = Stack([virtual or _stored(file, series, order)], (series.name or None) if named else None)
@@ -133,7 +133,9 @@ def _consecutive(order: NDArray[np.int64], start: int, size: int, parts: int) ->
 def _stored(file: OpenTiff, series: TiffPageSeries, order: NDArray[np.int64]) -> Layer:
     if len(series) < order.size:
         raise Damaged(f"its metadata speak of {order.size} planes, the file has {len(series)}: it is truncated")
-    found = [page if page is None or page.is_virtual else page.aspage() for page in series]
+    # tifffile mends the offsets of LSM files in its frames, which whole pages would read anew
+    kept = series.kind == "lsm"
+    found = [page if page is None or kept or page.is_virtual else page.aspage() for page in series]
     pages = np.empty(order.shape, object)
     for index in np.ndindex(order.shape):
         pages[index] = found[int(order[index])]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tifffile import TiffFrame, TiffPage
 
 ASPECT_TOLERANCE = 0.02
+PLANES = 1_000_000
+"""Planes of a stack at most: each costs an entry in memory, stored or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,11 @@ def storage_of(page: TiffPage) -> Storage:
         raise Unsupported(f"samples of {page.bitspersample} bits, format {int(page.sampleformat)}, are not read")
     if page.imagedepth > 1 or page.tiledepth > 1:
         raise Unsupported("volumetric TIFF tiles (ImageDepth) are not read")
+    if _subsampled(page) and page.compression not in JPEG | JPEG2000:
+        raise Unsupported(
+            f"YCbCr with reduced chroma is read in JPEG only, not in {compression_name(int(page.compression))}: "
+            "convert the image to RGB first"
+        )
     planar, raw = page.planarconfig == 2 and samples > 1, _raw_dtype(page)
     rows, columns, joined = _segment(page, 1 if planar else samples, raw is not None)
     if page.compression == _OLD_JPEG:
