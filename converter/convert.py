@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import resource
 import sys
 import threading
@@ -26,7 +27,7 @@ from converter.plan import ImagePlan
 from converter.planning import SlidePlan, plan_slide
 from converter.privacy import left_out
 from converter.publish import publish
-from converter.receipt import KEY, Receipt
+from converter.receipt import KEY, SEAL, Receipt, seal
 from converter.run import Amount, Damage, Work, run_image
 from converter.sharding import joined
 from converter.stage import Stage, open_stage
@@ -272,6 +273,8 @@ def _write_root(plan: SlidePlan, slide: Slide, done: tuple[Stage, Receipt]) -> N
     record = receipt.as_json()
     # Folder names may tell as much of a patient as a label: the store keeps file names only.
     record["path"], record["output"] = slide.path.name, Path(receipt.output or "").name
+    files = ngff.group_files(plan.ome_zarr, plan.root_attributes, {KEY: record})
+    record[SEAL] = seal(json.loads(files.get("zarr.json") or files[".zattrs"]))
     for name, data in ngff.group_files(plan.ome_zarr, plan.root_attributes, {KEY: record}).items():
         stage.write(name, [data], listed=False, early=False)
 

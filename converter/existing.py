@@ -35,15 +35,19 @@ def refuse_early(slide: Slide, target: Path, options: Options) -> None:
 
 def stored_receipt(store: Path) -> dict[str, Any] | None:
     """The receipt a store carries, None where it carries none."""
-    for name in ("zarr.json", ".zattrs"):
-        try:
-            found = json.loads((store / name).read_text())
-        except (OSError, ValueError):
-            continue
-        attributes = found.get("attributes", {}) if name == "zarr.json" else found
-        record = attributes.get(KEY) if isinstance(attributes, dict) else None
-        return record if isinstance(record, dict) else None
-    return None
+    try:
+        found = json.loads(root_file(store).read_text())
+    except (OSError, ValueError):
+        return None
+    attributes = found.get("attributes", found) if isinstance(found, dict) else None
+    record = attributes.get(KEY) if isinstance(attributes, dict) else None
+    return record if isinstance(record, dict) else None
+
+
+def root_file(store: Path) -> Path:
+    """The file that holds the attributes of a store's root."""
+    v3 = store / "zarr.json"
+    return v3 if v3.exists() else store / ".zattrs"
 
 
 def finished_before(slide: Slide, target: Path, options: Options) -> Receipt | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
@@ -17,7 +17,7 @@ class Options(BaseModel):
 
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     layout: Literal["auto", "image", "bioformats2raw"] = "auto"
-    scenes: tuple[str, ...] = ("all",)
+    scenes: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
     """Indices or names; "all"."""
     levels: Literal["dyadic", "native"] = "dyadic"
     native_levels: Literal["auto", "never", "always"] = "auto"
@@ -36,6 +36,19 @@ class Options(BaseModel):
     resume: bool = False
     """Outputs that an identical earlier run finished count as done instead of as in the way."""
     verify: Literal["none", "quick", "full"] = "quick"
+
+    @field_validator("scenes", "associated", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """Comma separated, as on the command line, or a list; scene indices may be numbers."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return tuple(str(part) for part in value) if isinstance(value, list | tuple) else value
+
+    @field_validator("shard", mode="before")
+    @classmethod
+    def _no_shard(cls, value: Any) -> Any:
+        return None if value == "none" else value
 
     @field_validator("chunk", "shard")
     @classmethod

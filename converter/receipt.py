@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,8 @@ from converter.plan import ImagePlan
 from drivers.geometry import Shape
 
 KEY = "slidemill"
+SEAL = "sealed"
+"""Key of the hash over the root's metadata, this receipt included: the manifest cannot name it, as it names the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,13 @@ def _image_json(image: ImagePlan) -> dict[str, Any]:
     ]
     found["refused_native"] = [{"level": r.level, "reason": r.reason} for r in image.refused]
     return found
+
+
+def seal(root: Mapping[str, Any]) -> str:
+    """The hash over a root's metadata as JSON, whatever seal it holds."""
+    whole = json.loads(json.dumps(root))
+    whole.get("attributes", whole)[KEY].pop(SEAL, None)
+    return f"sha256:{hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()}"
 
 
 def in_axes(shape: Shape, axes: str) -> list[int]:

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from converter.manifest import MANIFEST
+
 Finding = tuple[str, str | None]
 """Where, and what does not hold; None where it holds."""
 _UNITS = {
@@ -34,6 +38,8 @@ class Group:
     version: str
     multiscale: dict[str, Any]
     omero: dict[str, Any] | None
+    own: bool = True
+    """Written by slidemill: then what the specification only recommends must hold too."""
 
     @property
     def axes(self) -> str:
@@ -55,8 +61,12 @@ def attributes(folder: Path) -> tuple[str, dict[str, Any]]:
     v3 = folder / "zarr.json"
     if v3.exists():
         found: dict[str, Any] = json.loads(v3.read_text())["attributes"].get("ome", {})
-        return str(found.get("version", "")), found
-    (folder / ".zgroup").stat()
+        version = found.get("version", "")
+        if not isinstance(version, str):
+            raise ValueError(f"version {version!r} is no text")
+        return version, found
+    if json.loads((folder / ".zgroup").read_text()) != {"zarr_format": 2}:
+        raise ValueError("its .zgroup is not that of Zarr v2")
     old = folder / ".zattrs"
     return "0.4", json.loads(old.read_text()) if old.exists() else {}
 
@@ -66,17 +76,19 @@ def image_groups(store: Path) -> list[Group]:
     version, root = attributes(store)
     paths = [""]
     if "bioformats2raw.layout" in root:
-        series = attributes(store / "OME")[1].get("series", [])
-        paths = [str(s) for s in series]
+        paths = attributes(store / "OME")[1].get("series", [])
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise ValueError(f"series {paths!r} is no list of names")
     associated = store / "associated"
     if associated.is_dir():
         paths += [f"associated/{p.name}" for p in sorted(associated.iterdir()) if p.is_dir()]
     groups: list[Group] = []
+    own = (store / MANIFEST).exists()
     for path in paths:
         found_version, found = attributes(store / path)
         if not found.get("multiscales"):
             raise ValueError(f"{path or 'root'} has no multiscales")
-        groups.append(Group(path, found_version or version, found["multiscales"][0], found.get("omero")))
+        groups.append(Group(path, found_version or version, found["multiscales"][0], found.get("omero"), own))
     if not groups:
         raise ValueError("no image")
     return groups
@@ -84,7 +96,8 @@ def image_groups(store: Path) -> list[Group]:
 
 def tree_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
     """Rules across the whole store."""
-    versions = {group.version for group in groups} | ({attributes(store)[0]} - {""})
+    others = [store / name for name in ("", "OME", "associated") if (store / name / "zarr.json").exists()]
+    versions = {group.version for group in groups} | ({attributes(folder)[0] for folder in others} - {""})
     yield ".", None if len(versions) == 1 else f"several versions in one tree: {sorted(versions)}"
     yield ".", None if versions <= {"0.4", "0.5"} else f"unknown version {sorted(versions)}"
     _, root = attributes(store)
@@ -102,17 +115,32 @@ def _xml_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
 
     where, path = "OME/METADATA.ome.xml", store / "OME" / "METADATA.ome.xml"
     if not path.exists():
-        yield where, "is missing"
+        yield where, "is missing" if any(group.own for group in groups) else None
         return
     try:
         root = fromstring(path.read_bytes(), forbid_dtd=True)
     except Exception as error:  # noqa: BLE001 - any parser error is the finding
         yield where, f"cannot be parsed: {error}"
         return
-    names = [element.tag.rpartition("}")[2] for element in root.iter()]
+    elements = [(element.tag.rpartition("}")[2], element) for element in root.iter()]
+    names = [name for name, _ in elements]
+    yield where, None if names[0] == "OME" else f"is no OME-XML, but {names[0]}"
     yield where, None if not {"BinData", "TiffData"} & set(names) else "holds BinData or TiffData"
     count = names.count("Image")
     yield where, None if count == len(groups) else f"has {count} Images, the store {len(groups)} series"
+    pixels = [element for name, element in elements if name == "Pixels"]
+    yield where, None if names.count("MetadataOnly") == len(pixels) else "has Pixels without MetadataOnly"
+    for i, (group, element) in enumerate(zip(groups, pixels, strict=False)):
+        said = tuple(element.get(f"Size{axis}") for axis in "YX")
+        shape = _plane(store / group.path / group.levels[0])
+        yield where, None if said == shape else f"Image {i} has Y and X {said}, series {group.path or '.'} {shape}"
+
+
+def _plane(array: Path) -> tuple[str, str]:
+    """Sizes of y and x of an array."""
+    path = array / "zarr.json"
+    found = json.loads((path if path.exists() else array / ".zarray").read_text())["shape"]
+    return str(found[-2]), str(found[-1])
 
 
 def image_rules(group: Group, arrays: Sequence[Any]) -> Iterator[Finding]:
@@ -124,7 +152,7 @@ def image_rules(group: Group, arrays: Sequence[Any]) -> Iterator[Finding]:
     for axis in group.multiscale["axes"]:
         unit = axis.get("unit")
         yield where, None if unit is None or unit in _UNITS else f"unit {unit!r} of axis {axis['name']}"
-    for key in ("name", "type", "metadata"):
+    for key in ("name", "type", "metadata") if group.own else ():
         yield where, None if group.multiscale.get(key) else f"multiscales without {key!r}"
     for i, array in enumerate(arrays):
         yield from _array_rules(group, i, arrays)
@@ -188,7 +216,7 @@ def _translation_fault(
     nearest = group.multiscale.get("type") == "nearest"
     wanted = [0.0 if nearest else (s - b) / 2 for s, b in zip(*scales, strict=True)]
     if moved is None:
-        return None if not any(wanted) else "has no half-pixel translation"
+        return "has no half-pixel translation" if any(wanted) and group.own else None
     close = all(abs(a - b) <= 1e-6 * max(1.0, abs(b)) for a, b in zip(moved, wanted, strict=True))
     return None if close else f"translation {moved} should be {wanted}"
 
@@ -199,8 +227,11 @@ def _omero_rules(group: Group, array: Any) -> Iterator[Finding]:
     where, channels = group.path or ".", group.omero.get("channels", [])
     expected = array.shape[group.axes.index("c")] if "c" in group.axes else 1
     yield where, None if len(channels) == expected else f"omero has {len(channels)} channels, the array {expected}"
+    low, high = float("-inf"), float("inf")
+    if array.dtype.kind in "ui":
+        low, high = np.iinfo(array.dtype).min, np.iinfo(array.dtype).max
     for channel in channels:
         color, window = str(channel.get("color")), channel.get("window", {})
         yield where, None if re.fullmatch(r"[0-9A-Fa-f]{6}", color) else f"omero colour {color!r}"
-        whole = all(key in window for key in _WINDOW) and window["min"] < window["max"]
+        whole = all(key in window for key in _WINDOW) and low <= window["min"] < window["max"] <= high
         yield where, None if whole else f"omero window {window}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -35,7 +35,7 @@ from drivers.tiles import Tile
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How far an image has come: samples read, samples in all, and bytes written since it began."""
+    """How far an image has come: pixels read, pixels in all (of all levels read), and bytes written since it began."""
 
     done: int
     total: int
@@ -130,8 +130,7 @@ def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
     Raises DriverError (the slide), OutputFailed (the disk), Cancelled (`work.stop` was set).
     """
     parts = segments(image)
-    total = sum(scene.levels[part.native].shape.t * _samples(scene.levels[part.native]) for part in parts)
-    done = _Counter(work, total)
+    done = _Counter(work, [scene.levels[part.native].shape for part in parts])
     for part in parts:
         level = scene.levels[part.native]
         job = job_shape(level, part.levels[0])
@@ -141,14 +140,11 @@ def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
             raise AssertionError("a chunk or shard was left unfinished")
 
 
-def _samples(level: Level) -> int:
-    _, c, z, y, x = level.shape
-    return c * z * y * x
-
-
 class _Counter:
-    def __init__(self, work: Work, total: int) -> None:
-        self._work, self._total, self._done = work, total, 0
+    def __init__(self, work: Work, shapes: Sequence[Shape]) -> None:
+        self._work, self._done = work, 0
+        self._channels = shapes[0].c
+        self._samples = sum(Box.of(shape).pixels for shape in shapes)
         self._before = work.stage.bytes_written
         self._lock = threading.Lock()
 
@@ -156,7 +152,8 @@ class _Counter:
         with self._lock:
             self._done += samples
             written = self._work.stage.bytes_written - self._before
-            self._work.progress(Amount(self._done, self._total, written))
+            pixels, whole = self._done // self._channels, self._samples // self._channels
+            self._work.progress(Amount(pixels, whole, written))
 
 
 def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Output:
@@ -231,7 +228,7 @@ def _decoder(level: Level, work: Work) -> Callable[[Tile], Pixels]:
             if work.options.on_damage == "fail":
                 raise
             work.damage.add(str(error))
-            return _filler(level, tile)
+            return filler(level, tile)
         except DriverError:
             raise
         except Exception as error:
@@ -240,6 +237,7 @@ def _decoder(level: Level, work: Work) -> Callable[[Tile], Pixels]:
     return read
 
 
-def _filler(level: Level, tile: Tile) -> Pixels:
+def filler(level: Level, tile: Tile) -> Pixels:
+    """What is shown instead of a tile that cannot be read."""
     extent = tile.box.shape.plus(tile.crop)
     return np.broadcast_to(np.array(level.fill, level.dtype), extent)

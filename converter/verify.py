@@ -7,22 +7,27 @@ source. full: every file has its SHA-256, every chunk decodes, level 0 and reuse
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converter.existing import stored_receipt
+from converter.existing import root_file, stored_receipt
 from converter.manifest import MANIFEST, ROOT_METADATA, read_manifest
+from converter.receipt import SEAL, seal
 from converter.rules import Group, image_groups, image_rules, tree_rules
+from converter.run import filler
 from converter.straddlers import Straddlers
-from drivers.errors import DriverError
+from drivers.errors import Damaged, DriverError
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene, Slide
 from drivers.paint import paint
+from drivers.tiles import Tile
 
 _QUICK_BOXES = 3
 _QUICK_SIDE = 256
@@ -41,6 +46,8 @@ class Report:
     violations: list[str] = field(default_factory=list[str])
     compared: int | None = None
     different: int = 0
+    filled: bool = False
+    """Whether tiles of the slide that cannot be read are compared as background: the receipt says they were filled."""
 
     @property
     def ok(self) -> bool:
@@ -72,18 +79,27 @@ class Report:
 def verify_store(store: Path, *, slide: Slide | None = None, depth: str = "quick") -> Report:
     """Check a local store. Whatever is wrong with it ends up in the report; only a broken `slide` raises DriverError."""
     report = Report(store, depth)
-    try:
-        groups = image_groups(store)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        report.check(False, ".", f"is no OME-Zarr store: {type(error).__name__}: {error}")
-        return report
     record = stored_receipt(store)
+    report.filled = bool(record and record.get("damage"))
     _check_files(report, record)
-    for where, what in tree_rules(store, groups):
-        report.check(not what, where, what or "")
+    groups: list[Group] = []
+    with _malformed(report, ".", "is no OME-Zarr store"):
+        groups = image_groups(store)
+        for where, what in tree_rules(store, groups):
+            report.check(not what, where, what or "")
     for group in groups:
-        _check_image(report, group, record, slide)
+        with _malformed(report, group.path or ".", "its metadata is malformed"):
+            _check_image(report, group, record, slide)
     return report
+
+
+@contextmanager
+def _malformed(report: Report, where: str, what: str) -> Generator[None]:
+    """Metadata may hold anything: what stumbles over it is a finding."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        report.check(False, where, f"{what}: {type(error).__name__}: {_line(error)}")
 
 
 def _check_files(report: Report, record: dict[str, Any] | None) -> None:
@@ -93,10 +109,14 @@ def _check_files(report: Report, record: dict[str, Any] | None) -> None:
         return
     try:
         entries, own = read_manifest(store)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         report.check(False, MANIFEST, f"cannot be read: {type(error).__name__}: {error}")
         return
     report.check(record is not None and record.get("manifest") == own, MANIFEST, "is not the one the receipt names")
+    root = root_file(store)
+    with _malformed(report, root.name, "cannot be read"):
+        held = record is not None and record.get(SEAL) == seal(json.loads(root.read_text()))
+        report.check(held, root.name, "is not as it was written")
     for entry in entries:
         path = store / entry.path
         size = path.stat().st_size if path.is_file() else None
@@ -131,7 +151,9 @@ def _check_image(report: Report, group: Group, record: dict[str, Any] | None, sl
             return
     for where, what in image_rules(group, arrays):
         report.check(not what, where, what or "")
-    sources = _sources(record, group, slide)
+    sources: dict[str, Level] = {}
+    with _malformed(report, group.path or ".", "the receipt does not fit the slide"):
+        sources = _sources(record, group, slide)
     for level, array in zip(group.levels, arrays, strict=True):
         _check_pixels(report, group, (level, array), sources.get(level))
 
@@ -176,7 +198,9 @@ def _check_pixels(report: Report, group: Group, level: tuple[str, Any], source: 
             stored = read_box(array, group.axes, box)
         except Exception as error:  # noqa: BLE001 - see above
             return _Compared(box, fault=f"cannot be read: {type(error).__name__}: {_line(error)}")
-        return _Compared(box) if source is None else _against(source, box, (stored, kept if full else None))
+        if source is None:
+            return _Compared(box)
+        return _against(source, box, (stored, kept if full else None, _decoder(source, report.filled)))
 
     with ThreadPoolExecutor(_READERS) as pool:
         for found in pool.map(compare, boxes):
@@ -192,13 +216,25 @@ def _count(report: Report, where: str, found: _Compared) -> None:
         report.check(found.different == 0, where, what)
 
 
-def _against(source: Level, box: Box, stored: tuple[Pixels, Straddlers | None]) -> _Compared:
-    pixels, kept = stored
+_Decoder = Callable[[Tile], Pixels]
+
+
+def _decoder(source: Level, filled: bool) -> _Decoder:
+    def decode(tile: Tile) -> Pixels:
+        try:
+            return source.read(tile.key)
+        except Damaged:
+            if not filled:
+                raise
+            return filler(source, tile)
+
+    return decode
+
+
+def _against(source: Level, box: Box, stored: tuple[Pixels, Straddlers | None, _Decoder]) -> _Compared:
+    pixels, kept, decode = stored
     try:
-        if kept is None:
-            true = paint(source, box)
-        else:
-            true = paint(source, box, lambda tile: kept.read(tile, box, lambda t: source.read(t.key)))
+        true = paint(source, box, decode if kept is None else lambda tile: kept.read(tile, box, decode))
     except DriverError as error:
         return _Compared(box, fault=f"cannot be compared: {error}")
     unequal = pixels != true

@@ -14,7 +14,7 @@ class Limits:
     level_pixels: int = 10**12
     tile_pixels: int = 64 * 10**6
     tile_bytes: int = 256 << 20
-    ifds: int = 10_000
+    ifds: int = 65_000
     metadata_bytes: int = 64 << 20
     icc_bytes: int = 4 << 20
     channels: int = 4096

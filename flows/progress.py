@@ -45,7 +45,7 @@ def observers(mode: str) -> Generator[Callable[[Path], Observer]]:
 
 
 def speed(amount: Amount, seconds: float) -> str:
-    """Samples read and bytes written per second."""
+    """Pixels read and bytes written per second."""
     if seconds <= 0:
         return ""
     return f"{amount.done / seconds / 1e6:.0f} Mpx/s · {amount.bytes_written / seconds / 1e6:.0f} MB/s"

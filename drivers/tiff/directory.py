@@ -16,6 +16,7 @@ from drivers.limits import LIMITS, check
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUB_IFDS = 330
 _ICC_PROFILE = 34675
+_EXTENTS = {256: "the image width", 257: "the image height", 322: "the tile width", 323: "the tile height"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _OFFSET_FORMATS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _BYTES = {1, 2, 7}
@@ -108,6 +109,7 @@ def check_directories(source: ByteSource) -> frozenset[int]:
             if not above:
                 offset = following
             _check_metadata(source, entries)
+            _check_sizes(source, layout, entries)
             inside = above | {at}
             pending += [(below, inside) for below in _sub_directories(source, layout, entries)]
     if not seen:
@@ -129,3 +131,10 @@ def _check_metadata(source: ByteSource, entries: list[Entry]) -> None:
     for entry in entries:
         if entry.kind in _BYTES and entry.code != _ICC_PROFILE and entry.size <= source.size:
             check(f"{source.path.name}: the number of bytes of tag {entry.code}", entry.size, LIMITS.metadata_bytes)
+
+
+def _check_sizes(source: ByteSource, layout: Layout, entries: list[Entry]) -> None:
+    # tifffile divides by a tile width of 0, and takes an image with one for an image in strips.
+    for entry in entries:
+        if entry.code in _EXTENTS and entry.count == 1 and not any(value_of(source, layout, entry)):
+            raise Damaged(f"{source.path.name}: {_EXTENTS[entry.code]} is 0")

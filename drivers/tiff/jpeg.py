@@ -1,4 +1,4 @@
-"""What a stored JPEG or JPEG 2000 segment must show before it is decoded.
+"""What a stored JPEG segment must show before it is decoded. (JPEG 2000 decoding is strict by itself.)
 
 Decoders turn damage into pixels: a half-missing JPEG decodes to grey without an error, and one that claims
 65500 x 65500 pixels is decoded first and rejected afterwards.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from drivers.errors import Damaged
 
 EOI = b"\xff\xd9"
+_SCAN = b"\xff\xda"
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
@@ -29,8 +30,11 @@ def check_jpeg(data: bytes, height: int, width: int) -> None:
 
 
 def check_end(data: bytes) -> None:
-    """Raise Damaged unless the stream ends with its end marker; writers may pad with a few bytes."""
-    if not data.endswith(EOI) and EOI not in data[-16:]:
+    """Raise Damaged unless the stream has its end marker; writers may pad behind it.
+
+    The marker cannot occur within the scan, where every FF is followed by 00 or RSTn (ITU-T T.81 B.1.1.5).
+    """
+    if not data.endswith(EOI) and data.rfind(EOI) < data.rfind(_SCAN):
         raise Damaged("the compressed stream ends before its end marker: the tile is cut short")
 
 

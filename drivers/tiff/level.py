@@ -19,9 +19,9 @@ from drivers.files import ByteSource
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels
 from drivers.tiff.frames import picture_size
-from drivers.tiff.jpeg import check_end, check_jpeg
+from drivers.tiff.jpeg import check_jpeg
 from drivers.tiff.raw import Window, read_rows
-from drivers.tiff.storage import JPEG, JPEG2000, Plane, Storage, compression_name, plane_of, storage_of
+from drivers.tiff.storage import JPEG, Plane, Storage, compression_name, plane_of, storage_of
 from drivers.tiles import Grid
 
 __all__ = ["LevelFacts", "Plane", "SegmentReader", "Storage", "build_level", "plane_of", "storage_of"]
@@ -77,14 +77,18 @@ class SegmentReader:
         segments = s.segments(sample, key.y, key.x)
         if any(plane.counts[i] == 0 for i in segments):
             raise Damaged("has zero length")
+        height, width = s.block
+        top, left = key.y * height, key.x * width
+        window = Window(top, min(top + height, s.height), left, min(left + width, s.width))
         if s.raw is not None:
-            height, width = s.block
-            top, left = key.y * height, key.x * width
-            window = Window(top, min(top + height, s.height), left, min(left + width, s.width))
             first = sample * s.down
             return read_rows(source, s.rows, plane.offsets[first : first + s.down], window)
         parts = [self._segment(source, plane, i) for i in segments]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        needed = (window.bottom - window.top, window.right - window.left, 1 if s.planar else s.samples)
+        if pixels.shape[0] < needed[0] or pixels.shape[1] < needed[1] or pixels.shape[2] != needed[2]:
+            raise Damaged(f"decodes to {pixels.shape} where its place is {needed} (rows, columns, samples)")
+        return pixels
 
     def _segment(self, source: ByteSource, plane: Plane, index: int) -> Pixels:
         s = self.storage
@@ -92,8 +96,6 @@ class SegmentReader:
         if s.compression in JPEG and plane.header is None:
             check_jpeg(data, s.segment_height, s.segment_width)
         else:
-            if s.compression in JPEG2000:
-                check_end(data)
             size = picture_size(s.compression, data)
             if size is not None and (size[0] > s.segment_height or size[1] > s.segment_width):
                 raise Damaged(f"the stored picture is {size[1]}x{size[0]}, the tile {s.segment_width}x{s.segment_height}")
