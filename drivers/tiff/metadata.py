@@ -33,13 +33,12 @@ def text(page: TiffPage, code: int) -> str | None:
 
 def icc_of(page: TiffPage) -> tuple[bytes | None, str | None]:
     """(profile, warning): the bytes of tag 34675, dropped with a warning over the limit."""
-    value = tag(page, 34675)
-    if value is None:
+    found = page.tags.get(34675)
+    if found is None:
         return None, None
-    profile = bytes(value)
-    if len(profile) > LIMITS.icc_bytes:
-        return None, f"the ICC profile of {len(profile)} bytes is over the limit and was dropped"
-    return (profile or None), None
+    if found.count > LIMITS.icc_bytes:  # before the value is asked for, which reads it
+        return None, f"the ICC profile of {found.count} bytes is over the limit and was dropped"
+    return (bytes(found.value) or None), None
 
 
 def pixel_size_um(page: TiffPage) -> tuple[float | None, float | None]:
