@@ -19,7 +19,7 @@ from converter import ngff
 from converter.codec import parse_codec
 from converter.errors import NotTrue, OverMemory, SourceChanged
 from converter.existing import finished_before, refuse_early, require_space
-from converter.fingerprint import fingerprint, look
+from converter.fingerprint import Look, fingerprint, look
 from converter.manifest import MANIFEST, manifest_bytes
 from converter.omexml import ome_xml
 from converter.options import Options
@@ -118,12 +118,19 @@ def _staged(slide: Slide, plan: SlidePlan, place: tuple[Stage, Path, Any], conve
     _write_root(plan, slide, (stage, receipt))
     with conversion.timed("verify"):
         _verify(stage, slide, conversion.options)
-    if look(slide.files) != before:
+    if not _as_before(slide, before):
         raise SourceChanged(f"{slide.path.name}: changed while it was converted; let its writer finish and convert again")
     with conversion.timed("publish"):
         stage.sync()
         publish(stage, target, replace=conversion.options.exists == "replace")
     return receipt
+
+
+def _as_before(slide: Slide, before: Look) -> bool:
+    try:
+        return look(slide.files) == before
+    except OSError:
+        return False
 
 
 def _write(slide: Slide, plan: SlidePlan, stage: Stage, conversion: Conversion) -> _Written:

@@ -10,6 +10,7 @@ from typing import Any
 
 from converter.errors import NoSpace, Refused
 from converter.fingerprint import fingerprint
+from converter.manifest import ROOT_METADATA
 from converter.options import Options
 from converter.publish import exists_error
 from converter.receipt import KEY, Receipt
@@ -23,7 +24,11 @@ def refuse_early(slide: Slide, target: Path, options: Options) -> None:
     """Raise Refused where the target may not be written."""
     if any(target.resolve() == f.resolve() or f.resolve().is_relative_to(target.resolve()) for f in slide.files):
         raise Refused(f"{target}: would replace the slide itself; give another output")
-    if not os.path.lexists(target) or options.exists == "replace":
+    if not os.path.lexists(target):
+        return
+    if options.exists == "replace":
+        if not _replaceable(target):
+            raise Refused(f"{target}: is no Zarr store, so it is not replaced; remove it, or give another output")
         return
     if options.exists == "skip" or options.resume:
         raise Refused(
@@ -31,6 +36,13 @@ def refuse_early(slide: Slide, target: Path, options: Options) -> None:
             "give --exists replace, or another output"
         )
     raise exists_error(target)
+
+
+def _replaceable(target: Path) -> bool:
+    """Whether nothing is lost that is no store."""
+    if any((target / name).is_file() for name in ROOT_METADATA):
+        return True
+    return target.is_dir() and not any(target.iterdir())
 
 
 def stored_receipt(store: Path) -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ def _value(value: Any) -> str:
 
 def _clean(text: str) -> str:
     """Without the characters that XML 1.0 has no way to hold."""
-    return "".join(ch for ch in text if ch in "\t\n\r" or " " <= ch < "\ud800" or (ch > "\udfff" and ch < "\ufffe"))
+    return "".join(ch for ch in text if ch in "\t\n\r" or " " <= ch < "\ud800" or "\udfff" < ch not in "\ufffe\uffff")
 
 
 def _instrument(scene: Scene, i: int, privacy: str, removed: set[str]) -> ET.Element | None:
@@ -213,7 +213,10 @@ def _patched(source: str, scenes: Sequence[tuple[Scene, str]], privacy: str) -> 
         root.remove(image)
     at = next((i for i, e in enumerate(root) if _local(e) in ("StructuredAnnotations", "ROI")), len(root))
     for offset, (scene, _) in enumerate(scenes):
-        root.insert(at + offset, images[scene.facts.ome_image or 0])
+        number = scene.facts.ome_image or 0
+        if number >= len(images):
+            raise Damaged(f"the OME-XML of the file has {len(images)} Images, and no number {number}")
+        root.insert(at + offset, images[number])
     for key in ("UUID", "Creator"):
         root.attrib.pop(key, None)
     unwanted = set() if privacy == "keep" else _PERSONAL | (_STRICT if privacy == "strict" else set())

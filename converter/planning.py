@@ -69,7 +69,7 @@ def _scene_json(image: ImagePlan) -> dict[str, Any]:
             "path": level.path,
             "y": level.shape.y,
             "x": level.shape.x,
-            "scale": level.factor[1],
+            "scale": max(level.factor),
             "source": str(level.source),
             "chunk": in_axes(level.chunk, image.axes),
             "shard": None if level.shard is None else in_axes(level.shard, image.axes),

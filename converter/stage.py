@@ -25,6 +25,7 @@ from converter.errors import OutputFailed
 STAGES = ".stage"
 OWNER = "owner.json"
 _PENDING = 16
+_TRIES = 20
 _AT_ONCE = 512  # writev takes at most IOV_MAX (1024) buffers
 
 
@@ -167,16 +168,25 @@ def _sync_file_system(folder: Path) -> None:
 def open_stage(target: Path) -> Stage:
     """A new, empty stage for `target`. Stages whose process on this host is gone are removed first."""
     stages = target.parent / STAGES
+    folder = stages / f"{target.name[:100]}.{uuid4().hex[:12]}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         collect(stages)
-        folder = stages / f"{target.name[:100]}.{uuid4().hex[:12]}"
-        (folder / "store").mkdir(parents=True)
+        _make(folder / "store")
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid())}
         (folder / OWNER).write_text(json.dumps(owner))
     except OSError as error:
+        Stage(folder).discard()
         raise failed(f"{target.parent}: no stage can be made there", error) from error
     return Stage(folder)
+
+
+def _make(folder: Path) -> None:
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):  # a conversion that ended just now took the empty folder of stages away
+            folder.mkdir(parents=True)
+            return
+    folder.mkdir(parents=True)
 
 
 def collect(stages: Path) -> list[Path]:

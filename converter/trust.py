@@ -20,8 +20,12 @@ from drivers.model import Level, Pixels, Scene
 from drivers.paint import paint
 from drivers.tiles import Tile
 
-TOLERANCE = 0.04
-"""Largest mean difference in a region, as a share of the sampled range: JPEG re-compression stays below a third of it."""
+TOLERANCE = 0.06
+"""Largest mean difference in a region, as a share of the sampled range.
+
+Measured on stained tissue, on the most textured regions: averaged and stored as JPEG of quality 70: 3.2 %, of quality 30:
+4.7 %; a shift by half a pixel of a level 4 times coarser: 7.7 %, by a pixel: 12 %; every 16th pixel instead of the mean: 9 %.
+"""
 _TEXTURED = 6
 _GRID = 6
 _MOST_CHANNELS = 4

@@ -172,9 +172,7 @@ def test_pixel_size_is_a_number_or_unknown(tmp_path: Path, written: str | None, 
     with open_slide(made_svs.make_with_mpp(tmp_path / "mpp.svs", written)) as slide:
         found = slide.scenes[0].pixel_size
         assert (found.y_um, found.x_um) == (size, size)
-        assert slide.scenes[0].resolution == (
-            (None, None) if size is None else pytest.approx((size * 1e-6, size * 1e-6))
-        )
+        assert slide.scenes[0].resolution == ((None, None) if size is None else pytest.approx((size * 1e-6, size * 1e-6)))
 
 
 @pytest.mark.parametrize(

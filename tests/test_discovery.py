@@ -19,9 +19,7 @@ from tests.memory_driver import memory_slide
 pytestmark = pytest.mark.usefixtures("files_closed")
 
 
-def driver(
-    name: str, *, claims: bool = True, specific: bool = True, opens: Callable[[Path], Slide] | None = None
-) -> Driver:
+def driver(name: str, *, claims: bool = True, specific: bool = True, opens: Callable[[Path], Slide] | None = None) -> Driver:
     """A driver that claims every file or none."""
     return Driver(name, (".x",), lambda _path, _head: claims, opens or (lambda _: memory_slide([])), specific)
 
@@ -115,9 +113,7 @@ def test_open_slide_opens_with_the_driver_found(file: Path) -> None:
         (Incomplete("some.x: a companion is missing"), Incomplete),
     ],
 )
-def test_whatever_a_library_raises_becomes_a_driver_error(
-    file: Path, raised: Exception, expected: type[DriverError]
-) -> None:
+def test_whatever_a_library_raises_becomes_a_driver_error(file: Path, raised: Exception, expected: type[DriverError]) -> None:
     def opens(_: Path) -> Slide:
         raise raised
 

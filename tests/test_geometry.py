@@ -19,9 +19,7 @@ boxes = full | st.builds(Box, corners, corners)  # the second kind is nearly alw
 def pixels(box: Box) -> set[tuple[int, ...]]:
     """The pixels of a box, one by one."""
     ranges = [range(a, b) for a, b in zip(box.start, box.stop, strict=True)]
-    return {
-        (t, c, z, y, x) for t in ranges[0] for c in ranges[1] for z in ranges[2] for y in ranges[3] for x in ranges[4]
-    }
+    return {(t, c, z, y, x) for t in ranges[0] for c in ranges[1] for z in ranges[2] for y in ranges[3] for x in ranges[4]}
 
 
 @given(boxes, boxes)

@@ -58,6 +58,15 @@ def test_gaps_are_the_absent_and_the_empty_tiles(grid: Grid) -> None:
     assert set(grid.gaps()) == {grid.place(key) for key in grid.absent | grid.empty}
 
 
+def test_edge_tiles_are_clipped() -> None:
+    grid = Grid(Shape(1, 3, 1, 10, 7), Shape(1, 3, 1, 4, 4), absent=frozenset({Shape(0, 0, 0, 2, 1)}))
+    corner = Box(Shape(0, 0, 0, 8, 4), Shape(1, 3, 1, 10, 7))
+    assert grid.gaps() == [corner]
+    assert list(grid.tiles(corner)) == []
+    row = [(tile.key[3:], tile.box.start[3:], tile.box.stop[3:]) for tile in grid.tiles(Box.of(grid.shape))][2:]
+    assert row == [((1, 0), (4, 0), (8, 4)), ((1, 1), (4, 4), (8, 7)), ((2, 0), (8, 0), (10, 4))]
+
+
 def test_no_tiles_outside_a_grid() -> None:
     grid = Grid(Shape(1, 1, 1, 10, 10), Shape(1, 1, 1, 4, 4))
     assert not list(grid.tiles(Box(Shape(0, 0, 0, 10, 0), Shape(1, 1, 1, 20, 10))))
