@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from converter import ngff
-from converter.codec import parse_codec
+from converter.contents import scenes_of, write_groups, write_icc, write_image, write_manifest, write_ome_xml, write_root
 from converter.errors import NotTrue, OverMemory, SourceChanged
 from converter.existing import finished_before, refuse_early, require_space
 from converter.fingerprint import Look, fingerprint, look
-from converter.manifest import MANIFEST, manifest_bytes
-from converter.omexml import ome_xml
 from converter.options import Options
 from converter.plan import ImagePlan
 from converter.planning import SlidePlan, plan_slide
 from converter.privacy import left_out
 from converter.publish import publish
-from converter.receipt import KEY, SEAL, Receipt, seal
+from converter.receipt import Receipt
 from converter.run import Amount, Damage, Work, run_image
-from converter.sharding import joined
 from converter.stage import Stage, open_stage
 from converter.version import product_version
 from drivers import open_slide
 from drivers.errors import Unreadable
-from drivers.model import Scene, Slide
+from drivers.model import Slide
 
 Observer = Callable[[str, Amount], None]
 """Told of progress: name of the image, and how far it has come."""
@@ -64,8 +58,18 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a conversion writes, and what its source looked like when it began."""
+
+    stage: Stage
+    target: Path
+    before: Look
+    identity: Future[str]
+    """The source's fingerprint, being taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Written:
-    images: list[ImagePlan]
     damage: Damage
     removed: list[str]
     icc: Mapping[str, Any] | None
@@ -82,22 +86,36 @@ def convert(path: Path, target: Path, conversion: Conversion) -> Receipt:
     options = conversion.options
     with conversion.timed("open"):
         slide = open_slide(path)
-    with slide:
+    with slide, _aside(conversion) as aside:
         before = look(slide.files)
         old = finished_before(slide, target, options)
         if old is not None:
             return replace(old, seconds=time.perf_counter() - start)
         refuse_early(slide, target, options)
+        identity = aside.submit(fingerprint, slide.files, conversion.stop.is_set)
         with conversion.timed("plan"):
             plan = plan_slide(slide, options)
         _require_memory(plan, options)
         require_space(target, plan.estimated_bytes)
+        if options.verify != "none":
+            aside.submit(_warm_reader)
         stage = open_stage(target)
         try:
-            receipt = _staged(slide, plan, (stage, target, before), conversion)
+            receipt = _staged(slide, plan, _Place(stage, target, before, identity), conversion)
         finally:
             stage.discard()
     return replace(receipt, seconds=time.perf_counter() - start, timings=dict(conversion.timings))
+
+
+@contextmanager
+def _aside(conversion: Conversion) -> Generator[ThreadPoolExecutor]:
+    """Threads for what goes on beside the pixels; told to stop when the conversion ends in an error."""
+    with ThreadPoolExecutor(2, thread_name_prefix="slidemill-aside") as pool:
+        try:
+            yield pool
+        except BaseException:
+            conversion.stop.set()
+            raise
 
 
 def _require_memory(plan: SlidePlan, options: Options) -> None:
@@ -108,21 +126,20 @@ def _require_memory(plan: SlidePlan, options: Options) -> None:
         )
 
 
-def _staged(slide: Slide, plan: SlidePlan, place: tuple[Stage, Path, Any], conversion: Conversion) -> Receipt:
-    stage, target, before = place
-    start = time.perf_counter()
-    written = _write(slide, plan, stage, conversion)
+def _staged(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion) -> Receipt:
+    stage, start = place.stage, time.perf_counter()
+    written = _write(slide, plan, place, conversion)
     with conversion.timed("sync"):
         stage.sync()
-    receipt = _receipt(slide, plan, target, (written, stage, time.perf_counter() - start))
-    _write_root(plan, slide, (stage, receipt))
+    receipt = _receipt(slide, plan, place, (written, time.perf_counter() - start))
+    write_root(plan, slide, (stage, receipt))
     with conversion.timed("verify"):
         _verify(stage, slide, conversion.options)
-    if not _as_before(slide, before):
+    if not _as_before(slide, place.before):
         raise SourceChanged(f"{slide.path.name}: changed while it was converted; let its writer finish and convert again")
     with conversion.timed("publish"):
         stage.sync()
-        publish(stage, target, replace=conversion.options.exists == "replace")
+        publish(stage, place.target, replace=conversion.options.exists == "replace")
     return receipt
 
 
@@ -133,37 +150,22 @@ def _as_before(slide: Slide, before: Look) -> bool:
         return False
 
 
-def _write(slide: Slide, plan: SlidePlan, stage: Stage, conversion: Conversion) -> _Written:
-    """Everything but the root's metadata: arrays, OME-XML, ICC profiles, groups below the root, manifest."""
-    options = conversion.options
-    work = Work(stage, options, conversion.stop)
-    with ThreadPoolExecutor(2, thread_name_prefix="slidemill-aside") as aside:
-        identity = aside.submit(fingerprint, slide.files, conversion.stop.is_set)
-        if options.verify != "none":
-            aside.submit(_warm_reader)
-        with conversion.timed("write"):
-            try:
-                for scene, image in _pairs(slide, plan):
-                    work.progress = _named(conversion.observe, image)
-                    work.window.begin(scene.shape.c)
-                    run_image(scene, image, work)
-                    _write_image(scene, image, (stage, work, plan))
-                digest = _result(identity, slide)
-            except BaseException:
-                conversion.stop.set()
-                raise
-    scenes = [(slide.scenes[i.index], i.name) for i in plan.images if i.index is not None]
-    document = ome_xml(scenes, options.privacy, f"slidemill {product_version()}")
-    stage.write("OME/METADATA.ome.xml", [document.text.encode()], early=False)
-    if options.privacy == "keep" and slide.raw_metadata:
-        stage.write("OME/raw/metadata.txt", [slide.raw_metadata.encode("utf-8", "replace")], early=False)
-    icc = _write_icc(slide, plan, stage)
-    _write_groups(plan, stage)
-    data = manifest_bytes(stage.entries)
-    stage.write(MANIFEST, [data], listed=False, early=False)
-    removed = left_out(plan.dropped_roles, slide, options, document.removed)
-    own = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return _Written(list(plan.images), work.damage, removed, icc, own, digest)
+def _write(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion) -> _Written:
+    """Everything but the root's metadata."""
+    stage = place.stage
+    work = Work(stage, conversion.options, conversion.stop)
+    with conversion.timed("write"):
+        for scene, image in scenes_of(slide, plan):
+            work.progress = _named(conversion.observe, image)
+            work.window.begin(scene.shape.c)
+            run_image(scene, image, work)
+            write_image(scene, image, (stage, work, plan))
+        identity = _result(place.identity, slide)
+    from_xml = write_ome_xml(slide, plan, stage)
+    icc = write_icc(slide, plan, stage)
+    write_groups(plan, stage)
+    removed = left_out(plan.dropped_roles, slide, conversion.options, from_xml)
+    return _Written(work.damage, removed, icc, write_manifest(stage), identity)
 
 
 def _result(identity: Future[str], slide: Slide) -> str:
@@ -182,88 +184,21 @@ def _named(observe: Observer, image: ImagePlan) -> Callable[[Amount], None]:
     return lambda amount: observe(image.name, amount)
 
 
-def _pairs(slide: Slide, plan: SlidePlan) -> Iterator[tuple[Scene, ImagePlan]]:
-    for image in plan.images:
-        yield (slide.associated[image.name] if image.index is None else slide.scenes[image.index]), image
-
-
-def _write_image(scene: Scene, image: ImagePlan, context: tuple[Stage, Work, SlidePlan]) -> None:
-    """Metadata of an image's arrays, and of its group unless that is the root."""
-    stage, work, plan = context
-    codec = parse_codec(work.options.codec)
-    for level in image.levels:
-        for name, data in ngff.array_files(plan.ome_zarr, level, image, codec).items():
-            stage.write(joined(image.group, level.path, name), [data], early=False)
-    settings = (plan.ome_zarr, work.options.downsample, product_version())
-    attributes = ngff.image_attributes(scene, image, work.window.seen(), settings)
-    if image.group:
-        for name, data in ngff.group_files(plan.ome_zarr, attributes, {}).items():
-            stage.write(joined(image.group, name), [data], early=False)
-    else:
-        plan.root_attributes.update(attributes)
-
-
-def _write_groups(plan: SlidePlan, stage: Stage) -> None:
-    """Groups that hold no image."""
-    groups: dict[str, dict[str, Any]] = {}
-    if plan.layout == "bioformats2raw":
-        groups["OME"] = {"series": [i.group for i in plan.images if i.index is not None]}
-        plan.root_attributes.update({"bioformats2raw.layout": 3})
-    if any(image.index is None for image in plan.images):
-        groups["associated"] = {}
-    for group, attributes in groups.items():
-        for name, data in ngff.group_files(plan.ome_zarr, attributes, {}).items():
-            stage.write(joined(group, name), [data], early=False)
-
-
-def _write_icc(slide: Slide, plan: SlidePlan, stage: Stage) -> Mapping[str, Any] | None:
-    """Profiles as stored, one file per scene that has one. Returns the attribute that describes them."""
-    found: dict[str, Any] = {}
-    for image in plan.images:
-        profile = slide.scenes[image.index].icc if image.index is not None else None
-        if profile is None:
-            continue
-        entry = stage.write(f"OME/icc/{image.index}.icc", [profile], early=False)
-        found[str(image.index)] = {
-            "file": entry.path,
-            "size": entry.size,
-            "sha256": entry.sha256,
-            "description": icc_description(profile),
-            "applied": False,
-        }
-    return found or None
-
-
-def icc_description(profile: bytes) -> str | None:
-    """The profile's own description (ICC.1 tag `desc`), None where it cannot be read."""
-    count = int.from_bytes(profile[128:132], "big")
-    for i in range(min(count, 100)):
-        at = 132 + 12 * i
-        if profile[at : at + 4] == b"desc":
-            offset = int.from_bytes(profile[at + 4 : at + 8], "big")
-            block = profile[offset : offset + int.from_bytes(profile[at + 8 : at + 12], "big")]
-            if block[:4] == b"mluc" and len(block) >= 28:
-                length, start = int.from_bytes(block[20:24], "big"), int.from_bytes(block[24:28], "big")
-                return block[start : start + length].decode("utf-16-be", "replace").strip("\0") or None
-            return block[12 : 12 + int.from_bytes(block[8:12], "big")].decode("latin-1").strip("\0") or None
-    return None
-
-
-def _receipt(slide: Slide, plan: SlidePlan, target: Path, done: tuple[_Written, Stage, float]) -> Receipt:
-    written, stage, seconds = done
+def _receipt(slide: Slide, plan: SlidePlan, place: _Place, done: tuple[_Written, float]) -> Receipt:
+    (written, seconds), stage = done, place.stage
     warnings = [*slide.warnings, *plan.warnings]
     if written.damage.count:
         warnings.append(f"{written.damage.count} stored tiles could not be read and were filled")
     return Receipt(
         path=str(slide.path),
-        output=str(target),
+        output=str(place.target),
         status="done",
         seconds=seconds,
         version=product_version(),
         options=plan.options,
         fingerprint=written.fingerprint,
         manifest=written.manifest,
-        images=written.images,
+        images=plan.images,
         bytes=stage.bytes_written,
         objects=len(stage.entries) + 1,
         warnings=warnings,
@@ -272,18 +207,6 @@ def _receipt(slide: Slide, plan: SlidePlan, target: Path, done: tuple[_Written, 
         peak_memory_bytes=peak_memory(),
         icc=written.icc,
     )
-
-
-def _write_root(plan: SlidePlan, slide: Slide, done: tuple[Stage, Receipt]) -> None:
-    """The root's metadata, last: before it is there, no reader takes the folder for a store."""
-    stage, receipt = done
-    record = receipt.as_json()
-    # Folder names may tell as much of a patient as a label: the store keeps file names only.
-    record["path"], record["output"] = slide.path.name, Path(receipt.output or "").name
-    files = ngff.group_files(plan.ome_zarr, plan.root_attributes, {KEY: record})
-    record[SEAL] = seal(json.loads(files.get("zarr.json") or files[".zattrs"]))
-    for name, data in ngff.group_files(plan.ome_zarr, plan.root_attributes, {KEY: record}).items():
-        stage.write(name, [data], listed=False, early=False)
 
 
 def _verify(stage: Stage, slide: Slide, options: Options) -> None:

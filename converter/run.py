@@ -129,6 +129,9 @@ def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
 
     Raises DriverError (the slide), OutputFailed (the disk), Cancelled (`work.stop` was set).
     """
+    import cv2
+
+    cv2.setNumThreads(1)  # the jobs are the parallelism; threads below them only get in their way
     parts = segments(image)
     done = _Counter(work, [scene.levels[part.native].shape for part in parts])
     for part in parts:

@@ -22,6 +22,7 @@ from drivers.geometry import Box, Shape
 from drivers.model import Pixels
 
 _EMPTY = (1 << 64) - 1
+_CHECKSUM = 4  # bytes of a CRC-32C
 _AXES = "tczyx"
 _SPLIT = 4  # channels that OpenCV splits
 
@@ -55,20 +56,16 @@ class LevelWriter:
     def put(self, box: Box, pixels: Pixels) -> None:
         """Store `pixels`, which fill `box`: whole chunks, except where the level ends."""
         for position, chunk in _chunks(self.plan.chunk, box, pixels, self.image.fill):
-            data = None if _blank(chunk, self.image.fill) else self._encoded(chunk)
+            data = None if _blank(chunk, self.image.fill) else self.encode(chunk)
             if self.plan.shard is None:
                 if data is not None:
-                    self.stage.write(self._object(position), [data], early=self.v3)
+                    self.stage.write(self._object(position), _checked(data) if self.v3 else [data], early=self.v3)
             else:
                 self._collect(position, data)
 
     def finished(self) -> bool:
         """Whether no shard waits for chunks any more."""
         return not self._open
-
-    def _encoded(self, chunk: Pixels) -> bytes:
-        data = self.encode(chunk)
-        return data + struct.pack("<I", google_crc32c.value(data)) if self.v3 else data
 
     def _collect(self, position: Shape, data: bytes | None) -> None:
         assert self.plan.shard is not None
@@ -103,17 +100,20 @@ def level_writer(plan: LevelPlan, image: ImagePlan, stage: Stage, settings: tupl
 
 
 def shard_parts(chunks: list[bytes | None]) -> list[bytes]:
-    """The bytes of a shard: chunks in order, then the index of (offset, length) with its crc32c."""
+    """The bytes of a shard: chunks in order, each with its crc32c, then the index of (offset, length) with its own."""
     index, parts, offset = bytearray(), list[bytes](), 0
     for chunk in chunks:
         if chunk is None:
             index += struct.pack("<QQ", _EMPTY, _EMPTY)
         else:
-            index += struct.pack("<QQ", offset, len(chunk))
-            parts.append(chunk)
-            offset += len(chunk)
-    parts.append(bytes(index) + struct.pack("<I", google_crc32c.value(bytes(index))))
-    return parts
+            index += struct.pack("<QQ", offset, len(chunk) + _CHECKSUM)
+            parts += _checked(chunk)
+            offset += len(chunk) + _CHECKSUM
+    return parts + _checked(bytes(index))
+
+
+def _checked(data: bytes) -> list[bytes]:
+    return [data, struct.pack("<I", google_crc32c.value(data))]
 
 
 def _blank(chunk: Pixels, fill: float) -> bool:

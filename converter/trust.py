@@ -6,6 +6,7 @@ The comparison reads a few regions of each level: the most textured ones, and th
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import product
 
@@ -30,6 +31,7 @@ _TEXTURED = 6
 _GRID = 6
 _MOST_CHANNELS = 4
 _SHIFTED_FITS_BETTER = 0.6
+_READERS = 2
 _REMEMBERED = 16 << 20  # bytes of decoded tiles per level
 
 
@@ -95,10 +97,13 @@ def _finer(box: Box, ratio: int) -> Box:
 def _disagreement(fine: Level, coarse: Level, ratio: int) -> str | None:
     stored_tiles, finer_tiles = _remembering(coarse), _remembering(fine)
     places = _places(fine, coarse, ratio, stored_tiles)
-    pairs = [
-        (box, paint(coarse, box, stored_tiles), _averaged(paint(fine, _finer(box, ratio), finer_tiles), ratio))
-        for box in places
-    ]
+
+    def pair(box: Box) -> tuple[Box, Pixels, Pixels]:
+        above = paint(fine, _finer(box, ratio), finer_tiles)
+        return box, paint(coarse, box, stored_tiles), _averaged(above, ratio)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        pairs = list(pool.map(pair, places))
     span = max((float(np.nanmax(f) - np.nanmin(f)) for _, _, f in pairs), default=0.0)
     tolerance = TOLERANCE * max(span, 1.0) + (0.5 if coarse.dtype.kind in "ui" else 0.0)
     shifts: list[tuple[int, int]] = []
@@ -158,7 +163,7 @@ def _places(fine: Level, coarse: Level, ratio: int, read: Callable[[Tile], Pixel
     edges = {at(y, x) for y, x in ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 1), (1, 0.5))}
     steps = [i / (_GRID - 1) * 0.98 + 0.01 for i in range(_GRID)]
     inner = {at(y, x) for y in steps for x in steps} - edges
-    ranked = sorted(inner, key=lambda box: (-float(paint(coarse, box, read).astype(np.float64).std()), box.start))
+    ranked = sorted(inner, key=lambda box: (-float(paint(coarse, box, read).std(dtype=np.float32)), box.start))
     return sorted(edges, key=lambda box: box.start) + ranked[:_TEXTURED]
 
 

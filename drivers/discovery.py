@@ -45,11 +45,15 @@ def _load(name: str, module: str, attribute: str) -> Found:
 
 
 def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
-    """The one driver that reads `path`; raises Unsupported when none does, or when two claim it equally."""
-    head = read_head(path)
-    if not head:
+    """The one driver that reads `path`; raises Unsupported when none does, or when two claim it equally.
+
+    A folder is shown to the drivers with an empty head; one that no driver takes is refused as no regular file.
+    """
+    claims = [d for d in drivers if d.matches(path, b"")] if path.is_dir() else []
+    head = b"" if claims else read_head(path)
+    if not head and not claims:
         raise Damaged(f"{path.name}: the file is empty; copy it again")
-    claims = [d for d in drivers if d.matches(path, head)]
+    claims = claims or [d for d in drivers if d.matches(path, head)]
     best = [d for d in claims if d.specific] or claims
     if not best:
         raise Unsupported(f"{path.name}: no driver recognises this file; `slidemill drivers` lists what can be read")

@@ -18,6 +18,7 @@ import pytest
 import zarr
 
 from converter.errors import Cancelled, NoSpace, OutputFailed, Refused, SourceChanged
+from converter.publish import publish
 from converter.stage import OWNER, STAGES, collect, open_stage
 from converter.verify import verify_store
 from drivers.errors import Unreadable
@@ -110,6 +111,24 @@ def test_target_that_comes_into_being_meanwhile_is_refused(slide: Slide, out: Pa
                 converted(slide, target)
         assert names(target) == (["letter.txt"] if kind == "full" else [])
     assert names(out) == ["empty.zarr", "full.zarr"]
+
+
+def test_an_empty_folder_that_appears_at_the_last_moment_is_not_replaced(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = out / "x.zarr"
+    stage = open_stage(target)
+    stage.write("zarr.json", [b"{}"])
+    target.mkdir()
+    really, looks = os.path.lexists, list[bool]()
+
+    def late(path: Path) -> bool:
+        looks.append(len(looks) > 0 and really(path))
+        return looks[-1]
+
+    monkeypatch.setattr("os.path.lexists", late)
+    with pytest.raises(Refused):
+        publish(stage, target, replace=False)
+    assert names(target) == []
+    stage.discard()
 
 
 @pytest.mark.parametrize("words", [{"exists": "skip"}, {"resume": True}])

@@ -204,6 +204,17 @@ def test_refused_with_a_reason(name: str) -> None:
     assert found[1].isprintable()
 
 
+@pytest.mark.parametrize("shift", [(1, 0), (0, -1), (1, 1)])
+def test_shift_of_a_smooth_picture_is_seen_where_values_hardly_differ(shift: tuple[int, int]) -> None:
+    image = cv2.GaussianBlur(cv2.resize(tissue(400, 425), (1701, 1600), interpolation=cv2.INTER_CUBIC), (0, 0), 12)
+    coarse = five(reduced(image, 4))
+    assert assess(scene(level(coarse, 4), level(five(image), 1)), AUTO) == {1: None}
+    moved = np.ascontiguousarray(np.roll(coarse, shift, (3, 4)))
+    found = assess(scene(level(moved, 4), level(five(image), 1)), AUTO)
+    assert found[1] is not None
+    assert "shifted" in found[1]
+
+
 @pytest.mark.parametrize("name", ["another picture", "shifted by a row", "no integer factor", "missing tile"])
 def test_always_takes_what_the_store_can_hold(name: str) -> None:
     options = Options(native_levels="always")

@@ -265,6 +265,7 @@ DEFECTS: dict[str, Callable[[Attributes], object]] = {
     "window without start": omero(2, "window", {"min": 0, "max": 255, "end": 255}),
     "window upside down": omero(2, "window", {"min": 255, "max": 0, "start": 0, "end": 255}),
     "window beyond the samples": omero(2, "window", {"min": 0, "max": 70000, "start": 0, "end": 255}),
+    "window below the samples": omero(2, "window", {"min": -5, "max": 255, "start": 0, "end": 255}),
     "two channels": lambda ome: ome["omero"]["channels"].pop(),
     "channels are no list": lambda ome: ome["omero"].update(channels=7),
     "version 0.4": lambda ome: ome.update(version="0.4"),
@@ -279,14 +280,15 @@ def test_changed_root_metadata(copy: Callable[..., Path], name: str) -> None:
     store = copy()
     rewrite(store, DEFECTS[name])
     report = verify_store(store)
-    assert not report.ok
+    assert [v for v in report.violations if "is not as it was written" not in v], "only the seal tells"
 
 
 @pytest.mark.parametrize("name", ["scale", "absurd translation", "unit um", "colour with #", "no window", "two channels"])
 def test_changed_root_metadata_of_0_4(copy: Callable[..., Path], name: str) -> None:
     store = copy("0.4")
     rewrite(store, DEFECTS[name], ".zattrs")
-    assert not verify_store(store).ok
+    report = verify_store(store)
+    assert [v for v in report.violations if "is not as it was written" not in v], "only the seal tells"
 
 
 QUIET: dict[str, Callable[[Attributes], object]] = {
@@ -439,8 +441,8 @@ XML = Path("OME") / "METADATA.ome.xml"
     ("old", "new"),
     [
         ("<Pixels", "<Pixels <"),
-        ("<MetadataOnly />", '<TiffData IFD="0" />'),
-        ("<MetadataOnly />", '<BinData Length="0" />'),
+        ("<MetadataOnly />", '<MetadataOnly /><TiffData IFD="0" />'),
+        ("<MetadataOnly />", '<MetadataOnly /><BinData Length="0" />'),
         ("<MetadataOnly />", ""),
         ('SizeX="140"', 'SizeX="141"'),
         ('SizeY="150"', 'SizeY="15"'),

@@ -41,6 +41,16 @@ class FirstSamples:
 
 
 @dataclass(frozen=True, slots=True)
+class Strongest:
+    """A grey value stored in a false colour: the largest of those samples that carry it."""
+
+    carriers: tuple[int, ...]
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        return pixels[..., list(self.carriers)].max(axis=2, keepdims=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Inverted:
     """WhiteIsZero to black-is-zero: `maximum` minus the value; samples after the first `count` are dropped."""
 

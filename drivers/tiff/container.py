@@ -48,42 +48,46 @@ def is_tiff(head: bytes) -> bool:
 
 def first_description(path: Path, head: bytes) -> bytes:
     """ImageDescription of the first page, empty where there is none or the file is no sound TIFF."""
+    return first_values(path, head, _DESCRIPTION).get(_DESCRIPTION, b"")
+
+
+def first_values(path: Path, head: bytes, *codes: int, ndpi: bool = False) -> dict[int, bytes]:
+    """Bytes of those tags of the first page that it has; none where the file is no sound TIFF."""
     if not is_tiff(head):
-        return b""
+        return {}
     try:
         source = open_source(path)
     except DriverError:  # recognising must not raise on broken files; opening them says what is wrong
-        return b""
+        return {}
     try:
-        layout = layout_of(source)
+        layout = layout_of(source, ndpi=ndpi)
         entries, _ = read_directory(source, layout, layout.first)
-        found = next((entry for entry in entries if entry.code == _DESCRIPTION), None)
-        return b"" if found is None else value_of(source, layout, found).rstrip(b"\0")
+        return {e.code: value_of(source, layout, e).rstrip(b"\0") for e in entries if e.code in codes}
     except DriverError:
-        return b""
+        return {}
     finally:
         source.close()
 
 
-def open_tiff(path: Path) -> OpenTiff:
-    """Open and check the container.
+def open_tiff(path: Path, *, ndpi: bool = False) -> OpenTiff:
+    """Open and check the container; `ndpi`: with Hamamatsu's 64-bit pointers in a classic TIFF.
 
     Raises Damaged (a circle, no image, directories past the end), LimitExceeded, Unsupported.
     """
     source = open_source(path)
     try:
-        chain = check_directories(source)
-        return OpenTiff(source, _tifffile(path), chain)
+        chain = check_directories(source, ndpi=ndpi)
+        return OpenTiff(source, _tifffile(path, ndpi), chain)
     except BaseException:
         source.close()
         raise
 
 
-def _tifffile(path: Path) -> TiffFile:
+def _tifffile(path: Path, ndpi: bool) -> TiffFile:
     import tifffile
 
     try:
-        tiff = tifffile.TiffFile(path)
+        tiff = tifffile.TiffFile(path, is_ndpi=ndpi)  # without it, tifffile goes by the suffix
     except DriverError:
         raise
     except Exception as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drivers.errors import Damaged, Unsupported
 from drivers.files import ByteSource
@@ -20,6 +20,7 @@ _EXTENTS = {256: "the image width", 257: "the image height", 322: "the tile widt
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _OFFSET_FORMATS = {4: "I", 13: "I", 16: "Q", 18: "Q"}
 _BYTES = {1, 2, 7}
+_ASCII = 2
 _NESTING = 32
 
 
@@ -30,6 +31,13 @@ class Layout:
     order: str
     big: bool
     first: int
+    wide: bool = False
+    """Hamamatsu NDPI: 32-bit entries, but 64-bit pointers, whose high words for tags follow the directory."""
+
+    @property
+    def pointer(self) -> str:
+        """Format of the offset of a directory or of a value."""
+        return self.order + ("Q" if self.big or self.wide else "I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,20 @@ class Entry:
         return self.count * _SIZES.get(self.kind, 1)
 
 
-def layout_of(source: ByteSource) -> Layout:
-    """Read the header; raises Unsupported where it is not that of a TIFF, Damaged where it is cut short."""
+def layout_of(source: ByteSource, *, ndpi: bool = False) -> Layout:
+    """Read the header; raises Unsupported where it is not that of a TIFF, Damaged where it is cut short.
+
+    `ndpi`: the caller knows from the file's own tags that it is Hamamatsu's variant of a little-endian classic TIFF.
+    """
     head = source.read(0, min(16, source.size))
     if head[:4] not in MAGIC:
         raise Unsupported(f"{source.path.name}: not a TIFF file")
     order, big = ("<" if head[:2] == b"II" else ">"), b"+" in head[2:4]
-    if len(head) < (16 if big else 8):
+    wide = ndpi and order == "<" and not big
+    if len(head) < (16 if big else 12 if wide else 8):
         raise Damaged(f"{source.path.name}: the TIFF header is cut short; copy the file again")
-    return Layout(order, big, struct.unpack(order + ("Q" if big else "I"), head[8:16] if big else head[4:8])[0])
+    layout = Layout(order, big, 0, wide)
+    return replace(layout, first=struct.unpack_from(layout.pointer, head, 8 if big else 4)[0])
 
 
 def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[list[Entry], int]:
@@ -68,29 +81,34 @@ def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[lis
         raise Damaged(f"{source.path.name}: the image directory at offset {offset} claims {count} entries")
     data = source.read(offset + width, count * size)
     pattern = struct.Struct(layout.order + ("HHQ8s" if layout.big else "HHI4s"))
-    end, pointer = offset + width + count * size, 8 if layout.big else 4
+    end, pointer = offset + width + count * size, struct.calcsize(layout.pointer)
     following = 0
     if end != source.size:  # some writers leave the last pointer out
-        following = struct.unpack(layout.order + ("Q" if layout.big else "I"), source.read(end, pointer))[0]
-    return [Entry(*fields) for fields in pattern.iter_unpack(data)], following
+        following = struct.unpack(layout.pointer, source.read(end, pointer))[0]
+    entries = [Entry(*fields) for fields in pattern.iter_unpack(data)]
+    if layout.wide:
+        high = source.read(end + pointer, count * 4)
+        entries = [replace(entry, inline=entry.inline + high[i * 4 : i * 4 + 4]) for i, entry in enumerate(entries)]
+    return entries, following
 
 
 def value_of(source: ByteSource, layout: Layout, entry: Entry) -> bytes:
     """The bytes of an entry's value. Raises Damaged where they reach past the end, LimitExceeded over the limit."""
-    if entry.size <= len(entry.inline):
+    # NDPI keeps 4 bytes in place beside the high word, and text never (as tifffile reads it).
+    if entry.size <= (4 if layout.wide else len(entry.inline)) and not (layout.wide and entry.kind == _ASCII):
         return entry.inline[: entry.size]
-    offset = struct.unpack(layout.order + ("Q" if layout.big else "I"), entry.inline)[0]
+    offset = struct.unpack(layout.pointer, entry.inline)[0]
     if offset + entry.size <= source.size:
         check(f"{source.path.name}: the number of bytes of tag {entry.code}", entry.size, LIMITS.metadata_bytes)
     return source.read(offset, entry.size)
 
 
-def check_directories(source: ByteSource) -> frozenset[int]:
+def check_directories(source: ByteSource, *, ndpi: bool = False) -> frozenset[int]:
     """Walk all directories and give the offsets of the main ones.
 
     Raises Damaged (a circle, none at all, past the end), LimitExceeded, Unsupported.
     """
-    name, layout = source.path.name, layout_of(source)
+    name, layout = source.path.name, layout_of(source, ndpi=ndpi)
     seen: set[int] = set()
     offset, total = layout.first, 0
     while offset:

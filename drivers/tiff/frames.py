@@ -4,18 +4,22 @@ from __future__ import annotations
 
 _PNG, _WEBP = 34933, (50001, 34927)
 _JPEG2000 = (33003, 33004, 33005, 34712)
+_JPEGXR = (22610, 34934)
+_JPEGXR_WIDTH, _JPEGXR_HEIGHT = 0xBC80, 0xBC81
 _SIZ = b"\xff\x4f\xff\x51"
 _SEARCHED_BYTES = 4096
 
 
 def picture_size(compression: int, data: bytes) -> tuple[int, int] | None:
-    """(height, width) in the header of a JPEG 2000, PNG or WebP stream; None for other codecs and unknown headers."""
+    """(height, width) in the header of a JPEG 2000, PNG, WebP or JPEG XR stream; None for other codecs."""
     if compression in _JPEG2000:
         return _jpeg2000(data)
     if compression == _PNG and data[12:16] == b"IHDR" and len(data) >= 24:
         return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
     if compression in _WEBP and len(data) >= 30:
         return _webp(data)
+    if compression in _JPEGXR and data[:3] == b"II\xbc":
+        return _jpegxr(data)
     return None
 
 
@@ -39,3 +43,16 @@ def _webp(data: bytes) -> tuple[int, int] | None:
     if chunk == b"VP8 ":
         return int.from_bytes(data[28:30], "little") & 0x3FFF, int.from_bytes(data[26:28], "little") & 0x3FFF
     return None
+
+
+def _jpegxr(data: bytes) -> tuple[int, int] | None:
+    """The file format is a small TIFF of its own, with tags for width and height (ITU-T T.832 A.7)."""
+    at = int.from_bytes(data[4:8], "little")
+    found: dict[int, int] = {}
+    for start in range(at + 2, at + 2 + 12 * int.from_bytes(data[at : at + 2], "little"), 12):
+        entry = data[start : start + 12]
+        length = 2 if entry[2:4] == b"\3\0" else 4
+        found[int.from_bytes(entry[:2], "little")] = int.from_bytes(entry[8 : 8 + length], "little")
+    if _JPEGXR_WIDTH not in found or _JPEGXR_HEIGHT not in found:
+        return None
+    return found[_JPEGXR_HEIGHT], found[_JPEGXR_WIDTH]

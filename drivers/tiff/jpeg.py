@@ -40,13 +40,21 @@ def check_end(data: bytes) -> None:
 
 def frame_size(data: bytes) -> tuple[int, int] | None:
     """(height, width) of the first frame header (ITU-T T.81 B.2.2), None where there is none."""
+    at = frame_offset(data)
+    return (
+        None if at is None else (int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big"))
+    )
+
+
+def frame_offset(data: bytes) -> int | None:
+    """Where the first frame header starts; its height is at + 5, its width at + 7."""
     at = 2
     while at + 9 <= len(data):
         if data[at] != 0xFF:
             return None
         marker = data[at + 1]
         if marker in _FRAMES:
-            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            return at
         if marker == 0xFF:
             at += 1
         elif marker in _STANDALONE:

@@ -63,6 +63,14 @@ def pixel_size_um(page: TiffPage) -> tuple[float | None, float | None]:
     return sizes[0], sizes[1]
 
 
+def position_um(page: TiffPage) -> tuple[float, float] | None:
+    """(y, x) micrometres of the image's upper left corner, from XPosition and YPosition in ResolutionUnit."""
+    unit, y, x = tag(page, 296), resolution(page, 287), resolution(page, 286)
+    if unit not in _UM_PER_UNIT or y is None or x is None:
+        return None
+    return y * _UM_PER_UNIT[unit], x * _UM_PER_UNIT[unit]
+
+
 def resolution(page: TiffPage, code: int) -> float | None:
     """Pixels per unit of XResolution (282) or YResolution (283), None where it is absent, zero or negative."""
     value = tag(page, code)

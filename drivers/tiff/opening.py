@@ -10,9 +10,9 @@ from drivers.model import Slide
 from drivers.tiff.container import OpenTiff, open_tiff
 
 
-def open_with(path: Path, build: Callable[[Path, OpenTiff], Slide]) -> Slide:
+def open_with(path: Path, build: Callable[[Path, OpenTiff], Slide], *, ndpi: bool = False) -> Slide:
     """The slide that `build` makes of the open file, which stays open until the slide is closed."""
-    file = open_tiff(path)
+    file = open_tiff(path, ndpi=ndpi)
     try:
         return build(path, file)
     except DriverError as error:

@@ -20,7 +20,9 @@ JOINED_BYTES = 64 << 10
 JPEG = {7, 34892}
 JPEG2000 = {33003, 33004, 33005, 34712}
 _OLD_JPEG = 6
-_NAMES = {1: "none", 7: "jpeg", 34892: "jpeg", 32946: "deflate", 8: "deflate"} | dict.fromkeys(JPEG2000, "jpeg2000")
+_NAMES = {1: "none", 7: "jpeg", 34892: "jpeg", 32946: "deflate", 8: "deflate", 22610: "jpegxr"} | dict.fromkeys(
+    JPEG2000, "jpeg2000"
+)
 
 
 @dataclass(frozen=True, slots=True)

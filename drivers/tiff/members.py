@@ -1,0 +1,172 @@
+"""Slides that are lists of files, one per channel (NDPIS, AFI): companions found safely, and their scenes made one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
+from typing import cast
+
+from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath
+from drivers.files import open_source
+from drivers.geometry import Box
+from drivers.limits import check
+from drivers.model import Channel, Level, Pixels, Scene, Slide
+from drivers.tiles import Tile
+
+LIST_BYTES = 1 << 20
+
+
+def read_list(path: Path) -> str:
+    """The text of a list of files; raises LimitExceeded where it is larger than any scanner writes."""
+    source = open_source(path)
+    try:
+        check(f"{path.name}: the number of bytes of the list", source.size, LIST_BYTES)
+        return source.read(0, source.size).decode("utf-8-sig", "replace")
+    finally:
+        source.close()
+
+
+def companion(path: Path, name: str) -> Path:
+    """A listed file beside the list; raises UnsafePath where its name leads elsewhere, Incomplete where it is absent.
+
+    Names with a folder are not cut down to their last part: what they mean is not known.
+    """
+    plain = name.strip().removeprefix("./").removeprefix(".\\")
+    if plain in {"", ".", ".."} or not plain.isprintable() or PureWindowsPath(plain).name != plain or "/" in plain:
+        raise UnsafePath(f"{path.name}: lists {plain[:120]!r}, which is no file beside it")
+    folder, found = path.parent.resolve(), path.parent / plain
+    if found.resolve().parent != folder:
+        raise UnsafePath(f"{path.name}: lists {plain[:120]!r}, which leads out of its folder")
+    if found.resolve() == path.resolve():
+        raise UnsafePath(f"{path.name}: lists itself")
+    if not found.exists():
+        raise Incomplete(f"{path.name}: {plain} is missing; put it beside it")
+    return found
+
+
+def joined(path: Path, driver: str, files: Sequence[Path], opener: Callable[[Path], Slide], text: str) -> Slide:
+    """The listed files as one slide, which closes them all."""
+    if len({file.resolve() for file in files}) != len(files):
+        raise Damaged(f"{path.name}: lists a file twice")
+    with ExitStack() as stack:
+        slides: list[Slide] = []
+        for file in files:
+            try:
+                slides.append(stack.enter_context(opener(file)))
+            except DriverError as error:
+                raise type(error)(f"{path.name}: {error}") from error
+        warnings = [
+            f"{file.name}: {warning}" for file, slide in zip(files, slides, strict=True) for warning in slide.warnings
+        ]
+        scenes = [scene for slide in slides for scene in slide.scenes]
+        if _alike(scenes):
+            scene, left_out = _merged(path.stem, scenes)
+            scenes, warnings = [scene], warnings + left_out
+        else:
+            warnings.append("the files differ in size or kind: each is a scene of its own")
+        return Slide(
+            path=path,
+            driver=driver,
+            files=[path, *files],
+            scenes=scenes,
+            associated=_associated(slides),
+            close=stack.pop_all().close,
+            raw_metadata=text,
+            warnings=warnings,
+        )
+    raise AssertionError  # the stack lets no exception pass
+
+
+def _associated(slides: Sequence[Slide]) -> Mapping[str, Scene]:
+    """The first of each role: every file of a set shows the same glass."""
+    found: dict[str, Scene] = {}
+    for slide in slides:
+        for role, scene in slide.associated.items():
+            found.setdefault(role, scene)
+    return found
+
+
+def _alike(scenes: Sequence[Scene]) -> bool:
+    first = scenes[0]
+    return all((s.shape._replace(c=0), s.dtype) == (first.shape._replace(c=0), first.dtype) for s in scenes)
+
+
+def _merged(name: str, scenes: Sequence[Scene]) -> tuple[Scene, list[str]]:
+    """One scene with the channels of all; (scene, warnings). Levels that not all have are left out."""
+    first = scenes[0]
+    levels: list[Level] = []
+    warnings: list[str] = []
+    for level in first.levels:
+        same = [_twin(level, scene) for scene in scenes]
+        members = [one for one in same if one is not None]
+        if len(members) == len(scenes):
+            levels.append(_joint(members))
+        else:
+            warnings.append(f"level {level.shape.x}x{level.shape.y} is in {len(members)} of {len(scenes)} files: left out")
+    rgb = first.rgb and len(scenes) == 1
+    channels = [channel for scene in scenes for channel in _channels(scene, keep=rgb)]
+    return replace(first, name=name, levels=levels, rgb=rgb, channels=channels), warnings
+
+
+def _channels(scene: Scene, *, keep: bool) -> list[Channel]:
+    """Those of a colour file in a set lose nothing but are named after it."""
+    if not scene.rgb or keep:
+        return list(scene.channels)
+    return [replace(channel, name=f"{scene.name} {channel.name}") for channel in scene.channels]
+
+
+def _twin(level: Level, scene: Scene) -> Level | None:
+    wanted = level.shape._replace(c=0)
+    return next((one for one in scene.levels if one.shape._replace(c=0) == wanted and one.scale == level.scale), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The levels of all files, their channels one behind the other: their `TileIndex` and `Level.read` in one.
+
+    A key is (number of the file, key in its level).
+    """
+
+    levels: tuple[Level, ...]
+    starts: tuple[int, ...]
+    """The first channel of each."""
+
+    def tiles(self, box: Box) -> Iterator[Tile]:
+        """Tiles of every file that has channels in `box`."""
+        for number, (level, start) in enumerate(zip(self.levels, self.starts, strict=True)):
+            inside = _moved(box, -start) & Box.of(level.shape)
+            if inside:
+                for tile in level.index.tiles(inside):
+                    yield Tile(_moved(tile.box, start), (number, tile.key), tile.crop)
+
+    def gaps(self) -> Sequence[Box]:
+        """Those of all files."""
+        pairs = zip(self.levels, self.starts, strict=True)
+        return [_moved(gap, start) for level, start in pairs for gap in level.index.gaps()]
+
+    def read(self, key: Hashable) -> Pixels:
+        """A block of one of the files."""
+        number, inner = cast("tuple[int, Hashable]", key)
+        return self.levels[number].read(inner)
+
+
+def _moved(box: Box, channels: int) -> Box:
+    return Box(*(corner._replace(c=corner.c + channels) for corner in (box.start, box.stop)))
+
+
+def _joint(levels: Sequence[Level]) -> Level:
+    """The levels of all files as one, their channels one behind the other."""
+    if len(levels) == 1:
+        return levels[0]
+    starts = [sum(level.shape.c for level in levels[:i]) for i in range(len(levels) + 1)]
+    members = _Members(tuple(levels), tuple(starts[:-1]))
+    first = levels[0]
+    return replace(
+        first,
+        shape=first.shape._replace(c=starts[-1]),
+        index=members,
+        read=members.read,
+        interleaved=False,
+    )
