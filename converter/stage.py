@@ -14,6 +14,7 @@ import queue
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ STAGES = ".stage"
 OWNER = "owner.json"
 _PENDING = 16
 _TRIES = 20
+_NAMELESS_S = 60.0
 _AT_ONCE = 512  # writev takes at most IOV_MAX (1024) buffers
 
 
@@ -45,6 +47,7 @@ class Stage:
     folder: Path
     entries: list[Entry] = field(default_factory=list[Entry])
     bytes_written: int = 0
+    _held: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _folders: set[Path] = field(default_factory=set[Path])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _pending: queue.Queue[int | None] = field(default_factory=lambda: queue.Queue(_PENDING))
@@ -87,6 +90,16 @@ class Stage:
                 self.entries.append(entry)
         return entry
 
+    def hold(self, path: str, data: bytes) -> None:
+        """Keep a small file of metadata until `release`: a stage that is left behind half full holds none that opens."""
+        self._held[path] = data
+
+    def release(self) -> None:
+        """Write the files that were held."""
+        for path, data in self._held.items():
+            self.write(path, [data], early=False)
+        self._held.clear()
+
     def sync(self) -> None:
         """Everything written so far is on the disk when this returns. Raises OutputFailed; a failed sync is never retried."""
         self._stop_syncer()
@@ -101,7 +114,7 @@ class Stage:
         """Remove the stage and, when it was the last one, the folder of stages."""
         with suppress(OutputFailed):
             self._stop_syncer()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         with suppress(OSError):
             self.folder.parent.rmdir()
 
@@ -172,9 +185,10 @@ def open_stage(target: Path) -> Stage:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         collect(stages)
-        _make(folder / "store")
+        _make(folder)
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid())}
         (folder / OWNER).write_text(json.dumps(owner))
+        (folder / "store").mkdir()
     except OSError as error:
         Stage(folder).discard()
         raise failed(f"{target.parent}: no stage can be made there", error) from error
@@ -192,13 +206,30 @@ def _make(folder: Path) -> None:
 def collect(stages: Path) -> list[Path]:
     """Remove the stages whose owner ran on this host and is gone. Returns what was removed."""
     removed: list[Path] = []
-    for owner in sorted(stages.glob(f"*/{OWNER}")) if stages.is_dir() else []:
-        with suppress(OSError, ValueError, KeyError):
-            facts = json.loads(owner.read_text())
-            if facts["host"] == socket.gethostname() and process_start(facts["pid"]) != facts["started"]:
-                shutil.rmtree(owner.parent)
-                removed.append(owner.parent)
+    for folder in sorted(stages.glob("*")):
+        with suppress(OSError):
+            if _abandoned(folder):
+                _remove(folder)
+                removed.append(folder)
     return removed
+
+
+def _abandoned(folder: Path) -> bool:
+    try:
+        facts = json.loads((folder / OWNER).read_text())
+        return facts["host"] == socket.gethostname() and process_start(facts["pid"]) != facts["started"]
+    except (OSError, ValueError, LookupError, TypeError):
+        # Killed before it could say whose it is: nothing but the owner is written to a stage before the owner.
+        return not (folder / "store").exists() and time.time() - folder.stat().st_mtime > _NAMELESS_S
+
+
+def _remove(folder: Path) -> None:
+    # The owner goes last, so that what a kill leaves over is still known to be abandoned.
+    with suppress(OSError):
+        for child in folder.iterdir():
+            if child.name != OWNER:
+                shutil.rmtree(child, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def process_start(pid: int) -> str | None:

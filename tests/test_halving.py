@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as extra
 
 from converter.halving import halve, halved_box, halved_shape
 from drivers.geometry import Box, Shape
-from tests.stores import Array
+from tests.stores import Array, by_mean
 
 INTEGERS = ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"]
 FLOATS = ["float16", "float32", "float64"]
@@ -62,6 +62,14 @@ def test_mean_of_integers_is_exact(array: Array) -> None:
     assert (result.shape, result.dtype) == (tuple(small), array.dtype)
     for place, values in found:
         assert int(result[place]) == (sum(int(v) for v in values) + 2) // 4
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+def test_ties_are_rounded_up_whatever_the_number_of_channels(channels: int, dtype: str) -> None:
+    values = np.random.default_rng(channels).integers(0, 6, (1, 1, 130, 514, channels)).astype(dtype)
+    for array in (values.transpose(0, 4, 1, 2, 3), np.ascontiguousarray(values.transpose(0, 4, 1, 2, 3))):
+        np.testing.assert_array_equal(halve(array, "mean"), by_mean(array))
 
 
 @given(arrays(FLOATS))

@@ -484,6 +484,38 @@ def test_a_pid_that_was_given_to_another_process_does_not_keep_a_stage(out: Path
     assert not stage.folder.exists()
 
 
+def test_a_stage_killed_while_it_was_made_or_removed_is_collected(out: Path) -> None:
+    young, old, half = (out / STAGES / name for name in ("young", "old", "half"))
+    for folder in (young, old):
+        folder.mkdir(parents=True)
+    (old / OWNER).write_text('{"host": ')
+    os.utime(old, (1, 1))
+    stage = open_stage(out / "x.zarr")
+    stage.folder.rename(half)
+    facts = json.loads((half / OWNER).read_text())
+    (half / OWNER).write_text(json.dumps(facts | {"started": "1"}))
+    shutil.rmtree(half / "store")
+    collect(out / STAGES)
+    assert names(out / STAGES) == ["young"]
+
+
+def test_removing_a_stage_takes_its_owner_last(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = open_stage(out / "x.zarr")
+    stage.write("a/b", [b"x"])
+    removed: list[str] = []
+    really = shutil.rmtree
+
+    def rmtree(path: Path, **more: Any) -> None:
+        removed.append(Path(path).name)
+        assert (stage.folder / OWNER).exists()
+        really(path, **more)
+
+    monkeypatch.setattr("converter.stage.shutil.rmtree", rmtree)
+    stage.discard()
+    assert removed == ["store", stage.folder.name]
+    assert names(out) == []
+
+
 def test_stages_of_other_hosts_are_left_alone(out: Path) -> None:
     stage = open_stage(out / "x.zarr")
     facts = json.loads((stage.folder / OWNER).read_text())
