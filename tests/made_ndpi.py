@@ -254,3 +254,22 @@ def _maker(ndpi: Ndpi) -> Callable[[Path], Path]:
 MADE: list[tuple[str, Callable[[Path], Path], dict[str, Any]]] = [
     (f"{name}.ndpi", _maker(ndpi), _facts(ndpi)) for name, ndpi in KINDS.items()
 ]
+MADE.append(
+    (
+        "set.ndpis",
+        make_set,
+        {
+            "driver": "ndpis",
+            "dtype": "uint8",
+            "rgb": False,
+            "levels": [(1, 3, 1, 616, 512), (1, 3, 1, 154, 128)],
+            "scales": [1.0, 4.0],
+            "fill": 0,
+            "compression": "jpeg",
+            "associated": ["macro", "map"],
+            "pixel_size_um": 0.5,
+            "magnification": 20.0,
+            "oracle": False,  # the list itself is no TIFF
+        },
+    )
+)

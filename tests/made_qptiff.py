@@ -67,10 +67,12 @@ def note(kind: Qptiff, number: int, what: str, *, profile: bool = False) -> str:
     channel += f"<Responsivity><Filter><FilterID>{name}_{FILTERS}</FilterID></Filter></Responsivity>"
     if kind.markers:
         channel += f"<Biomarker>CD{number + 3}</Biomarker>"
+    described = channel if "Resolution" in what and kind.bands else ""
     return (
         '<?xml version="1.0" encoding="utf-16"?>\r\n<PerkinElmer-QPI-ImageDescription>'
         "<DescriptionVersion>2</DescriptionVersion><AcquisitionSoftware>VectraPolaris 1.0</AcquisitionSoftware>"
-        f"<ImageType>{what}</ImageType><SlideID>Jane Doe</SlideID><Barcode /><ComputerName>SECRET-PC</ComputerName>{channel if 'Resolution' in what and kind.bands else ''}"
+        f"<ImageType>{what}</ImageType><SlideID>Jane Doe</SlideID><Barcode />"
+        f"<ComputerName>SECRET-PC</ComputerName>{described}"
         f"<Objective>20x</Objective>{PROFILE if profile else ''}</PerkinElmer-QPI-ImageDescription>"
     )
 

@@ -71,7 +71,7 @@ def make_scn(path: Path, scn: Scn) -> Path:
             for r, image in enumerate(macro)
         )
         pages += macro
-        images.append(_image("overview", listed, (0, 0), SLIDE_NM, "0.6083"))
+        images.append(_image("overview", listed, (0, 0, *SLIDE_NM), "0.6083"))
     supplement = ""
     if scn.label:
         supplement = f'<supplementalImage type="label" ifd="{len(pages)}"/>'
@@ -87,8 +87,8 @@ def make_scn(path: Path, scn: Scn) -> Path:
                     height, width = pages[-1].shape[:2]
                     place = f'r="{r}" c="{c}" z="{z}" ifd="{len(pages) - 1}"'
                     listed += f'<dimension sizeX="{width}" sizeY="{height}" {place}/>'
-        extent = (region.size[0] * NM_PER_PIXEL, region.size[1] * NM_PER_PIXEL)
-        images.append(_image(f"region {number}", listed, region.offset, extent, region.objective, region.channels))
+        view = (*region.offset, region.size[0] * NM_PER_PIXEL, region.size[1] * NM_PER_PIXEL)
+        images.append(_image(f"region {number}", listed, view, region.objective, region.channels))
     size = f'sizeX="{SLIDE_NM[1]}" sizeY="{SLIDE_NM[0]}"'
     xml = (
         f'<?xml version="1.0"?>{scn.before}<scn xmlns="{scn.namespace}" uuid="urn:uuid:1"><collection name="Jane Doe" {size}>'
@@ -103,9 +103,8 @@ def make_scn(path: Path, scn: Scn) -> Path:
     return path
 
 
-def _image(
-    name: str, dimensions: str, offset: tuple[int, int], size: tuple[int, int], objective: str, channels: int = 0
-) -> str:
+def _image(name: str, dimensions: str, view: tuple[int, int, int, int], objective: str, channels: int = 0) -> str:
+    """`view` is offset y, x and size y, x in nanometres."""
     source = "fluorescence" if channels else "brightfield"
     colors = ("0000ff", "00ff00", "ff0000")
     listed = "".join(f'<channel index="{c}" name="Ch {c}" rgb="#{colors[c]}"/>' for c in range(channels))
@@ -113,7 +112,7 @@ def _image(
         f'<image name="{name}" uuid="urn:uuid:2"><creationDate>2012-11-29T16:38:25.6Z</creationDate>'
         '<device model="Leica SCN400;Leica SCN" version="1.5.1.10864"/>'
         f'<pixels sizeX="1" sizeY="1">{dimensions}</pixels>'
-        f'<view sizeX="{size[1]}" sizeY="{size[0]}" offsetX="{offset[1]}" offsetY="{offset[0]}" spacingZ="1500"/>'
+        f'<view sizeX="{view[3]}" sizeY="{view[2]}" offsetX="{view[1]}" offsetY="{view[0]}" spacingZ="1500"/>'
         f"<scanSettings><objectiveSettings><objective>{objective}</objective></objectiveSettings>"
         f"<illuminationSettings><numericalAperture>0.4</numericalAperture><illuminationSource>{source}</illuminationSource>"
         f"</illuminationSettings><channelSettings>{listed}</channelSettings></scanSettings></image>"
@@ -127,13 +126,15 @@ def _write(writer: tifffile.TiffWriter, image: NDArray[Any], codec: str, descrip
         compression=codec,
         tile=(256, 256),
         description=None if description is None else description.encode(),
+        resolution=(20000, 20000),  # of OpenSlide's pixel size
+        resolutionunit="CENTIMETER",
         software=False,
         metadata=None,
     )
 
 
 KINDS: dict[str, Scn] = {
-    "two-regions": Scn(regions=(Region(), Region(size=(300, 401), offset=(40_000_000, 7_000_000), depth=2, seed=3))),
+    "two-regions": Scn(regions=(Region(), Region(size=(300, 401), offset=(40_000_000, 7_000_000), seed=3))),
     "fluorescence": Scn(regions=(Region(channels=3, depth=2, seed=20),), label=True),
     "z-stack": Scn(regions=(Region(slices=3, depth=2, seed=30),)),
     "channels-and-z": Scn(regions=(Region(channels=2, slices=2, depth=2, size=(300, 401), seed=40),), macro=False),

@@ -51,12 +51,8 @@ def joined(path: Path, driver: str, files: Sequence[Path], opener: Callable[[Pat
     if len({file.resolve() for file in files}) != len(files):
         raise Damaged(f"{path.name}: lists a file twice")
     with ExitStack() as stack:
-        slides: list[Slide] = []
-        for file in files:
-            try:
-                slides.append(stack.enter_context(opener(file)))
-            except DriverError as error:
-                raise type(error)(f"{path.name}: {error}") from error
+        stack.callback(open_source(path).close)  # the list stays open as the files do: one rule for what a slide holds
+        slides = [stack.enter_context(_member(path, file, opener)) for file in files]
         warnings = [
             f"{file.name}: {warning}" for file, slide in zip(files, slides, strict=True) for warning in slide.warnings
         ]
@@ -77,6 +73,13 @@ def joined(path: Path, driver: str, files: Sequence[Path], opener: Callable[[Pat
             warnings=warnings,
         )
     raise AssertionError  # the stack lets no exception pass
+
+
+def _member(path: Path, file: Path, opener: Callable[[Path], Slide]) -> Slide:
+    try:
+        return opener(file)
+    except DriverError as error:
+        raise type(error)(f"{path.name}: {error}") from error
 
 
 def _associated(slides: Sequence[Slide]) -> Mapping[str, Scene]:
