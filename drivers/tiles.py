@@ -78,19 +78,35 @@ class Mosaic:
 
     placed: Sequence[Tile]
     _bounds: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    _by_top: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    """Tiles in the order of their upper edge, so that a query looks only at those that can reach its rows."""
+    _tops: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    _tallest: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         bounds = np.array([(*t.box.start, *t.box.stop) for t in self.placed], dtype=np.int64)
-        object.__setattr__(self, "_bounds", bounds.reshape(len(self.placed), 10))
+        bounds = bounds.reshape(len(self.placed), 10)
+        tops, bottoms = bounds[:, 3], bounds[:, 8]
+        object.__setattr__(self, "_bounds", bounds)
+        order = np.argsort(tops, kind="stable")
+        object.__setattr__(self, "_by_top", order)
+        object.__setattr__(self, "_tops", tops[order])
+        object.__setattr__(self, "_tallest", int((bottoms - tops).max(initial=0)))
 
     def tiles(self, box: Box) -> Iterator[Tile]:
         """Tiles that touch `box`, in their given order."""
         if not box:
             return
-        starts, stops = self._bounds[:, :5], self._bounds[:, 5:]
+        near = self._near(box)
+        starts, stops = self._bounds[near, :5], self._bounds[near, 5:]
         hit = ((starts < np.array(box.stop)) & (stops > np.array(box.start))).all(axis=1)
-        for i in np.flatnonzero(hit):
+        for i in np.sort(near[hit]):
             yield self.placed[int(i)]
+
+    def _near(self, box: Box) -> NDArray[np.int64]:
+        """Tiles whose upper edge lies where a tile must begin to touch the rows of `box`."""
+        first, last = np.searchsorted(self._tops, (box.start.y - self._tallest, box.stop.y))
+        return self._by_top[first:last]
 
     def gaps(self) -> Sequence[Box]:
         """None: a mosaic may leave places uncovered on purpose."""
