@@ -1,0 +1,183 @@
+"""Scenes out of sub-blocks: which blocks are one raster, its levels, and what the XML says of it.
+
+A scene is what has one scene index, one pixel type and one index of view, illumination, rotation and acquisition block.
+Of phases (the detectors of an Airyscan) the first is shown, with a warning: they are raw data of one image, not images.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from drivers.czi.directory import OTHERS, Block
+from drivers.czi.levels import Frame, build_level
+from drivers.czi.metadata import ChannelNote, Notes, SceneNote
+from drivers.czi.pixels import PixelType, pixel_type
+from drivers.czi.pyramid import factors_of
+from drivers.czi.segments import Region
+from drivers.errors import Damaged
+from drivers.model import RGB_CHANNELS, Channel, Level, PixelSize, Position, Scene
+
+_WORDS = dict(zip("HVIRB", ("phase", "view", "illumination", "rotation", "block"), strict=True))
+_LAST = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Blocks of one scene."""
+
+    scene: int
+    pixel_type: int
+    others: tuple[tuple[str, int], ...]
+    """Dimension and start, for dimensions that take several values in the file."""
+    blocks: Sequence[Block]
+
+
+def groups_of(blocks: Sequence[Block], warnings: list[str]) -> list[Group]:
+    """The blocks of each scene, in the order of their names; raises Damaged where there are none."""
+    if not blocks:
+        raise Damaged("holds no image: its sub-block directory is empty")
+    phases = {b.others[0] for b in blocks}
+    if len(phases) > 1:
+        warnings.append(f"of {len(phases)} phases (Airyscan detectors) only the first is shown")
+        blocks = _first_phase(blocks)
+    varying = [i for i in range(1, len(OTHERS)) if len({b.others[i] for b in blocks}) > 1]
+    found: defaultdict[tuple[int, int, tuple[int, ...]], list[Block]] = defaultdict(list)
+    for block in blocks:
+        found[block.scene, block.pixel_type, tuple(block.others[i] for i in varying)].append(block)
+    letters = [OTHERS[i] for i in varying]
+    return [
+        Group(scene, kind, tuple(zip(letters, starts, strict=True)), members)
+        for (scene, kind, starts), members in sorted(found.items(), key=lambda item: item[0])
+    ]
+
+
+def _first_phase(blocks: Sequence[Block]) -> list[Block]:
+    first: dict[tuple[int, int], int] = {}
+    for b in blocks:
+        first[b.scene, b.c] = min(b.others[0], first.get((b.scene, b.c), b.others[0]))
+    return [b for b in blocks if b.others[0] == first[b.scene, b.c]]
+
+
+def scenes_of(parts: Mapping[int, Region], blocks: Sequence[Block], notes: Notes, stem: str) -> tuple[list[Scene], list[str]]:
+    """(scenes, warnings) of a file."""
+    warnings: list[str] = []
+    groups = groups_of(blocks, warnings)
+    names = _names(groups, notes, stem)
+    return [_scene(parts, g, notes, name, warnings) for g, name in zip(groups, names, strict=True)], warnings
+
+
+def _names(groups: Sequence[Group], notes: Notes, stem: str) -> list[str]:
+    """The names the file gives; a number behind those that occur twice."""
+    scenes, kinds = {g.scene for g in groups}, {g.pixel_type for g in groups}
+    names: list[str] = []
+    for group in groups:
+        default = stem if len(scenes) == 1 else f"Scene {group.scene}" if group.scene >= 0 else "no scene"
+        words = [notes.scenes.get(group.scene, SceneNote()).name or default]
+        words += [f"{_WORDS[letter]} {start}" for letter, start in group.others]
+        words += [pixel_type(group.pixel_type).name] if len(kinds) > 1 else []
+        names.append(", ".join(words))
+    for name in {n for n in names if names.count(n) > 1}:
+        for number, i in enumerate([i for i, n in enumerate(names) if n == name]):
+            names[i] = f"{name} ({number})"
+    return names
+
+
+def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, warnings: list[str]) -> Scene:
+    kind = pixel_type(group.pixel_type)
+    by_factor = _by_factor(group, name)
+    frame = Frame.of(by_factor[1])
+    described = [notes.channels[c] for c in sorted(frame.channels) if 0 <= c < len(notes.channels)]
+    rgb = kind.samples >= 3 and frame.shape.c == 3
+    if kind.samples == 4:
+        warnings.append(f"scene {name!r}: the alpha channel is left out")
+    return Scene(
+        name=name,
+        levels=_levels(parts, by_factor, frame, _fill(kind, described), (name, warnings)),
+        rgb=rgb,
+        channels=RGB_CHANNELS if rgb else _channels(frame, notes, kind),
+        pixel_size=notes.pixel_size,
+        magnification=notes.magnification,
+        position=_position(notes.scenes.get(group.scene), frame, notes.pixel_size),
+        time_step_s=notes.time_step_s,
+        significant_bits=_bits(kind, described, len(frame.channels)),
+        facts=notes.facts,
+    )
+
+
+def _by_factor(group: Group, name: str) -> Mapping[int, Sequence[Block]]:
+    found: defaultdict[int, list[Block]] = defaultdict(list)
+    for block, factor in zip(group.blocks, factors_of(group.blocks), strict=True):
+        found[int(factor)].append(block)
+    if 1 not in found:
+        raise Damaged(f"scene {name!r} has no pixels of full resolution: its finest level is reduced by {min(found)}")
+    return found
+
+
+def _fill(kind: PixelType, described: Sequence[ChannelNote]) -> float:
+    """White in brightfield: 8 bit colour that is not said to be fluorescence."""
+    fluorescent = any(note.fluorescent for note in described)
+    return 255.0 if kind.dtype == np.uint8 and kind.samples >= 3 and not fluorescent else 0.0
+
+
+def _bits(kind: PixelType, described: Sequence[ChannelNote], channels: int) -> int | None:
+    """The most that a channel uses, where all say it and it is less than the type."""
+    bits = [note.bits for note in described if note.bits is not None]
+    if len(bits) != channels or kind.dtype.kind != "u" or max(bits) >= kind.dtype.itemsize * 8:
+        return None
+    return max(bits)
+
+
+def _levels(
+    parts: Mapping[int, Region],
+    by_factor: Mapping[int, Sequence[Block]],
+    frame: Frame,
+    fill: float,
+    report: tuple[str, list[str]],
+) -> list[Level]:
+    """Levels from fine to coarse. Those that lack planes, or are no smaller than the finer one, are left out."""
+    name, warnings = report
+    planes = {(b.t, b.c, b.z) for b in by_factor[1]}
+    levels: list[Level] = []
+    for factor in sorted(by_factor):
+        blocks = sorted(by_factor[factor], key=lambda b: b.mosaic if b.mosaic >= 0 else _LAST)
+        blocks = [b for b in blocks if (b.t, b.c, b.z) in planes]
+        lacking = len(planes) - len({(b.t, b.c, b.z) for b in blocks})
+        if lacking:
+            warnings.append(f"scene {name!r}: the level reduced by {factor} lacks {lacking} planes and is left out")
+            continue
+        level = build_level(parts, blocks, frame, factor, fill)
+        if not levels or level.shape.y * level.shape.x < levels[-1].shape.y * levels[-1].shape.x:
+            levels.append(level)
+    return levels
+
+
+def _channels(frame: Frame, notes: Notes, kind: PixelType) -> tuple[Channel, ...]:
+    found: list[Channel] = []
+    for c in sorted(frame.channels):
+        note = notes.channels[c] if 0 <= c < len(notes.channels) else None
+        if note is None:
+            found += [Channel()] * min(kind.samples, 3)
+        elif kind.samples == 1:
+            top = float(np.iinfo(kind.dtype).max) if kind.dtype.kind == "u" else None
+            limits = note.display if top is not None else None
+            window = None if limits is None or top is None else (round(limits[0] * top, 3), round(limits[1] * top, 3))
+            found.append(replace(note.channel, window=window))
+        else:
+            found += [replace(note.channel, name=_part(note.channel.name, c.name), color=c.color) for c in RGB_CHANNELS]
+    return tuple(found)
+
+
+def _part(name: str | None, color: str | None) -> str | None:
+    return color if name is None else f"{name} {color}"
+
+
+def _position(note: SceneNote | None, frame: Frame, size: PixelSize) -> Position | None:
+    """Upper left corner: the stated centre less half the extent."""
+    if note is None or note.center_um is None or size.x_um is None or size.y_um is None:
+        return None
+    x, y = note.center_um
+    return Position(y - frame.shape.y * size.y_um / 2, x - frame.shape.x * size.x_um / 2)

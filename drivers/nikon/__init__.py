@@ -1,0 +1,1 @@
+"""Nikon ND2: its chunks, frames and metadata. The driver is drivers/formats/nd2.py."""

@@ -1,0 +1,57 @@
+"""ND2 chunks: where the frames lie, checked against the file. Layout: nd2 (BSD-3), `_parse/_chunk_decode.py`.
+
+A chunk is a header (magic, length of its name, length of its data), its name, its data. The last 40 bytes of a file say
+where the map of all chunks is.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from drivers.errors import Damaged, Incomplete
+from drivers.files import ByteSource
+from drivers.limits import check
+
+MAGIC = b"\xda\xce\xbe\x0a"
+SIGNATURE = b"ND2 FILE SIGNATURE CHUNK NAME01!"
+_MAP_AT_END = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+_MAP = b"ND2 FILEMAP SIGNATURE NAME 0001!"
+_FRAME = b"ImageDataSeq|"
+_HEADER = struct.Struct("<4sIQ")
+_MAP_BYTES = 1 << 30
+
+
+def frames_of(source: ByteSource) -> dict[int, int]:
+    """Offset of the chunk of every frame, by its number."""
+    if source.size < 40:
+        raise Damaged("the file ends within its header: it is truncated")
+    end = source.read(source.size - 40, 40)
+    if end[:32] != _MAP_AT_END:
+        raise Incomplete("does not end with a chunk map: it is truncated, or its writer has not finished")
+    start, length = chunk(source, int.from_bytes(end[32:], "little"), _MAP)
+    check("the length of the chunk map", length, _MAP_BYTES)
+    data = source.read(start, length)
+    found: dict[int, int] = {}
+    at = 0
+    while True:
+        stop = data.find(b"!", at) + 1
+        name = data[at:stop]
+        if not stop or name == _MAP_AT_END:
+            return found
+        if stop + 16 > len(data):
+            raise Damaged("the chunk map ends within an entry")
+        number = name[len(_FRAME) : -1]
+        if name.startswith(_FRAME) and number.isdigit():
+            found[int(number)] = int.from_bytes(data[stop : stop + 8], "little")
+        at = stop + 16
+
+
+def chunk(source: ByteSource, at: int, name: bytes) -> tuple[int, int]:
+    """(offset, length) of the data of the chunk `name` at byte `at`; Damaged where another or none is there."""
+    magic, name_length, length = _HEADER.unpack(source.read(at, _HEADER.size))
+    if magic != MAGIC or name_length < len(name) or source.read(at + _HEADER.size, len(name)) != name:
+        raise Damaged(f"at byte {at} there is no chunk {name.decode()!r}")
+    start = at + _HEADER.size + name_length
+    if start + length > source.size:
+        raise Damaged(f"the chunk {name.decode()!r} reaches past the end of the file: it is truncated")
+    return start, length
