@@ -98,8 +98,8 @@ CODECS: dict[str, tuple[str, str, Callable[[Image], bytes]]] = {
         "RGB",
         lambda t: imagecodecs.jpeg8_encode(t, level=90, colorspace="YCBCR", outcolorspace="YCBCR", subsampling="444"),
     ),
-    "ljpeg": ("1.2.840.10008.1.2.4.70", "RGB", lambda t: imagecodecs.ljpeg_encode(t)),
-    "jpegls": ("1.2.840.10008.1.2.4.80", "RGB", lambda t: imagecodecs.jpegls_encode(t)),
+    "ljpeg": ("1.2.840.10008.1.2.4.70", "RGB", lambda t: lossless_jpeg(t)),  # noqa: PLW0108 - defined below
+    "jpegls": ("1.2.840.10008.1.2.4.80", "RGB", imagecodecs.jpegls_encode),
     "j2k": ("1.2.840.10008.1.2.4.90", "YBR_RCT", lambda t: imagecodecs.jpeg2k_encode(t, codecformat="j2k", reversible=True)),
     "j2k-ycbcr": (  # stored as YCbCr, which the stream does not say
         "1.2.840.10008.1.2.4.91",
@@ -108,8 +108,14 @@ CODECS: dict[str, tuple[str, str, Callable[[Image], bytes]]] = {
     ),
     "htj2k": ("1.2.840.10008.1.2.4.201", "RGB", lambda t: imagecodecs.htj2k_encode(t, reversible=True)),
     "jpegxl": ("1.2.840.10008.1.2.4.110", "RGB", lambda t: imagecodecs.jpegxl_encode(t, lossless=True)),
-    "rle": ("1.2.840.10008.1.2.5", "RGB", lambda t: rle(t)),
+    "rle": ("1.2.840.10008.1.2.5", "RGB", lambda t: rle(t)),  # noqa: PLW0108 - as above
 }  # fmt: skip
+
+
+def lossless_jpeg(tile: Image) -> bytes:
+    """Process 14 of ITU-T T.81, colours not converted."""
+    space = {"colorspace": "RGB", "outcolorspace": "RGB"} if tile.ndim == 3 and tile.shape[2] == 3 else {}
+    return imagecodecs.jpeg8_encode(tile, lossless=True, **space)
 
 
 def rle(tile: Image) -> bytes:
@@ -135,7 +141,7 @@ def make_wsi(path: Path, wsi: Wsi) -> Path:
         for part, (data, frames) in enumerate(_parts(name, wsi, level, number)):
             place = path if number == part == 0 else path.with_name(f"{name}.{number}.{part}")
             _describe(data, wsi, level, spacing * factor)
-            write(place, data, frames, wsi.codec, wsi.table, wsi.fragments)
+            write(place, data, frames, wsi.codec, table=wsi.table, fragments=wsi.fragments)
     for role in wsi.roles:
         image = tissue(40, 60, 7)[None, None]
         data = _instance(name, role, f"{role.lower()}")
@@ -193,7 +199,7 @@ def _concatenated(wsi: Wsi, data: Dataset, placed: list[Any], level: Image) -> I
             own.SOPInstanceUID = generate_uid(entropy_srcs=[data.SOPInstanceUID, str(part)])
         if wsi.sparse:
             own.PerFrameFunctionalGroupsSequence = [_groups(wsi, *place) for place in chosen]
-        yield own, [_frame(wsi, level, *place) for place in chosen]
+        yield own, [_frame(wsi, level, place) for place in chosen]
         start += size
 
 
@@ -203,7 +209,8 @@ def _corners(wsi: Wsi, level: Image) -> Iterator[tuple[int, int]]:
             yield top, left - (wsi.shift if left else 0)
 
 
-def _frame(wsi: Wsi, level: Image, c: int, z: int, top: int, left: int) -> Image:
+def _frame(wsi: Wsi, level: Image, place: tuple[int, int, int, int]) -> Image:
+    c, z, top, left = place
     part = level[c, z, top : top + wsi.tile[0], left : left + wsi.tile[1]]
     below, beside = wsi.tile[0] - part.shape[0], wsi.tile[1] - part.shape[1]
     return np.pad(part, ((0, below), (0, beside), (0, 0)), mode="edge")
@@ -242,6 +249,8 @@ def _optical_path(wsi: Wsi, c: int) -> Dataset:
 
 def _describe(data: Dataset, wsi: Wsi, level: Image, spacing: float) -> None:
     data.TotalPixelMatrixRows, data.TotalPixelMatrixColumns = level.shape[2], level.shape[3]
+    data.ImagedVolumeHeight, data.ImagedVolumeWidth = level.shape[2] * spacing, level.shape[3] * spacing
+    data.ImagedVolumeDepth = 1.0
     origin, measures = Dataset(), Dataset()
     origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = "12.5", "17.25"
     data.TotalPixelMatrixOriginSequence = [origin]
@@ -255,7 +264,7 @@ def _describe(data: Dataset, wsi: Wsi, level: Image, spacing: float) -> None:
 
 
 def write(
-    path: Path, data: Dataset, frames: Sequence[Image], codec: str = "none", table: str = "basic", fragments: int = 1
+    path: Path, data: Dataset, frames: Sequence[Image], codec: str = "none", *, table: str = "basic", fragments: int = 1
 ) -> Path:
     """Write frames (rows, columns, samples), which the data set is told of."""
     syntax, photometric, encode = CODECS[codec]

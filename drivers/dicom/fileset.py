@@ -1,0 +1,143 @@
+"""Which files belong to a slide: those of the same series beside the one given, of a folder, or of a DICOMDIR."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drivers.dicom.dataset import DataSet
+from drivers.dicom.instance import MAGIC, PREAMBLE, Instance, open_instance
+from drivers.dicom.parts import is_whole_slide
+from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath, Unsupported
+from drivers.limits import check
+
+SERIES, INSTANCE_UID = 0x0020000E, 0x00080018
+_KIND, _DIRECTORY = 0x00080016, "1.2.840.10008.1.3.10"
+_RECORDS, _REFERENCED = 0x00041220, 0x00041500
+MOST_FILES = 4096
+
+
+@dataclass(slots=True)
+class FileSet:
+    """Open instances, the given one first. `close` ends them."""
+
+    instances: list[Instance] = field(default_factory=list[Instance])
+    directory: Path | None = None
+    """The DICOMDIR, where one was given."""
+    warnings: list[str] = field(default_factory=list[str])
+
+    def close(self) -> None:
+        """Close every file."""
+        for instance in self.instances:
+            instance.source.close()
+
+    def add(self, instance: Instance) -> None:
+        """Keep an instance; a second file of the same instance is a copy and is left out."""
+        own = instance.data.text(INSTANCE_UID)
+        if own is not None and any(other.data.text(INSTANCE_UID) == own for other in self.instances):
+            self.warnings.append(f"{instance.path.name}: a copy of another file of the series is left out")
+            instance.source.close()
+            return
+        self.instances.append(instance)
+        check("the number of files", len(self.instances), MOST_FILES)
+
+
+def open_files(path: Path) -> FileSet:
+    """Open what belongs to the slide at `path`. The caller closes the set."""
+    files = FileSet()
+    try:
+        if path.is_dir():
+            directory = path / "DICOMDIR"
+            if directory.is_file():
+                _listed(files, directory)
+            else:
+                _add_all(files, _dicom_files(path))
+        else:
+            _given(files, path)
+    except BaseException:
+        files.close()
+        raise
+    if not files.instances:
+        files.close()
+        raise Unsupported(f"{path.name}: there is no DICOM image in it")
+    return files
+
+
+def _given(files: FileSet, path: Path) -> None:
+    instance = open_instance(path)
+    if instance.data.text(_KIND) == _DIRECTORY or _RECORDS in instance.data:
+        instance.source.close()
+        _listed(files, path)
+        return
+    files.add(instance)
+    if is_whole_slide(instance.data):
+        others = (other for other in _dicom_files(path.parent) if other.name != path.name)
+        _add_all(files, others, instance.data.text(SERIES))
+
+
+def _add_all(files: FileSet, paths: Iterable[Path], series: str | None = None) -> None:
+    """Open every file; with `series`, only those of it stay open, and damaged files of unknown series are left alone."""
+    for path in paths:
+        try:
+            instance = open_instance(path)
+        except DriverError as error:
+            if series is None:
+                raise
+            files.warnings.append(f"{path.name} is left out: {str(error).removeprefix(f'{path.name}: ')}")
+            continue
+        foreign = series is not None and instance.data.text(SERIES) != series
+        if foreign or instance.data.text(_KIND) == _DIRECTORY:
+            instance.source.close()
+        else:
+            files.add(instance)
+
+
+def has_dicom(folder: Path) -> bool:
+    """Whether a folder holds a DICOM file."""
+    return next(_dicom_files(folder), None) is not None
+
+
+def _dicom_files(folder: Path) -> Iterator[Path]:
+    """Regular files of a folder that have the magic of DICOM, by name."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False))
+    except OSError:
+        return
+    for name in names:
+        try:
+            with (folder / name).open("rb") as file:
+                head = file.read(PREAMBLE + len(MAGIC))
+        except OSError:
+            continue
+        if head[PREAMBLE:] == MAGIC:
+            yield folder / name
+
+
+def _listed(files: FileSet, directory: Path) -> None:
+    """The images that a DICOMDIR names, confined to its folder (CVE-2026-32711 was a reader that did not)."""
+    index = open_instance(directory)
+    try:
+        names = ["/".join(record.texts(_REFERENCED)) for record in index.data.items(_RECORDS) if _is_image(record)]
+    finally:
+        index.source.close()
+    files.directory = directory
+    _add_all(files, [_confined(directory, name) for name in names])
+
+
+def _is_image(record: DataSet) -> bool:
+    return bool(record.texts(_REFERENCED)) and (record.text(0x00041430) or "IMAGE") == "IMAGE"
+
+
+def _confined(directory: Path, name: str) -> Path:
+    folder = directory.parent
+    path = folder / name
+    if "\0" in name:
+        raise Damaged(f"{directory.name}: names a file that no system can have")
+    root, real = os.path.realpath(folder), os.path.realpath(path)
+    if os.path.commonpath([root, real]) != root:
+        raise UnsafePath(f"{directory.name}: names the file {name!r}, which lies outside its folder: it is not opened")
+    if not path.exists():
+        raise Incomplete(f"{directory.name}: names the file {name!r}, which is not there; copy the whole folder")
+    return path

@@ -1,0 +1,230 @@
+"""A Zarr array as stored: where the bytes of a chunk lie, in a file of its own or within a shard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import Damaged, DriverError, Unsupported
+from drivers.files import ByteSource, open_source
+from drivers.limits import LIMITS, check
+from drivers.model import Pixels
+from drivers.omezarr.codecs import Chain, chain_v2, chain_v3, check_chunk, checked, named
+from drivers.omezarr.node import V2_ARRAY, V3, Json, as_dict, as_list, read_json, sizes
+
+_NOWHERE = 2**64 - 1
+Index = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """The chunks of a file that holds several (sharding_indexed codec)."""
+
+    grid: tuple[int, ...]
+    """Chunks of a shard along each axis."""
+    at_end: bool
+    checksum: bool
+
+    @property
+    def index_bytes(self) -> int:
+        """Size of the index: offset and length of each chunk, and a checksum."""
+        return math.prod(self.grid) * 16 + (4 if self.checksum else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array in a folder."""
+
+    path: Path
+    shape: tuple[int, ...]
+    fill: float
+    chain: Chain
+    shards: Shards | None
+    key: Callable[[tuple[int, ...]], str]
+    compression: str
+
+    @property
+    def chunk(self) -> tuple[int, ...]:
+        """Shape of what one read decodes."""
+        return self.chain.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Sample type as shown; booleans are 0 and 1."""
+        native = self.chain.dtype.newbyteorder("=")
+        return np.dtype("u1") if native == np.bool_ else native
+
+    def file_of(self, position: tuple[int, ...]) -> tuple[Path, tuple[int, ...]]:
+        """(file that holds a chunk, place of the chunk within its shard)."""
+        if self.shards is None:
+            return self.path / self.key(position), ()
+        outer = tuple(p // n for p, n in zip(position, self.shards.grid, strict=True))
+        return self.path / self.key(outer), tuple(p % n for p, n in zip(position, self.shards.grid, strict=True))
+
+
+def read_array(path: Path) -> Array:
+    """The array in a folder; raises Unsupported, Damaged, Incomplete or LimitExceeded."""
+    try:
+        newer = (path / V3).is_file()
+        array = _v3(path, read_json(path / V3)) if newer else _v2(path, read_json(path / V2_ARRAY))
+        check("the number of pixels", math.prod(array.shape[-2:]), LIMITS.level_pixels)
+        check_chunk(array.chain)
+        return array
+    except DriverError as error:
+        raise type(error)(f"array {path.name}: {error}") from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"array {path.name}: its metadata is not that of an array: {str(error)[:100]}") from error
+
+
+def _v2(path: Path, document: Json) -> Array:
+    shape, chunk = sizes(document.get("shape"), "shape"), sizes(document.get("chunks"), "chunks")
+    if len(shape) != len(chunk):
+        raise Damaged(f"has {len(shape)} axes, its chunks {len(chunk)}")
+    dtype = _dtype(document.get("dtype"))
+    separator = document.get("dimension_separator") or _separator(path, len(shape))
+    chain = chain_v2(document, chunk, dtype)
+    compression = chain.compressors[0][0] if chain.compressors else "none"
+    return Array(path, shape, _fill(document.get("fill_value"), dtype), chain, None, _joining(str(separator)), compression)
+
+
+def _separator(path: Path, axes: int) -> str:
+    """Stores of 0.1 do not say how their chunks are named; some are nested all the same."""
+    return "/" if axes > 1 and any(child.is_dir() and child.name.isdecimal() for child in path.iterdir()) else "."
+
+
+def _joining(separator: str, prefix: str = "") -> Callable[[tuple[int, ...]], str]:
+    return lambda position: prefix + separator.join(map(str, position))
+
+
+def _v3(path: Path, document: Json) -> Array:
+    if document.get("node_type") != "array":
+        raise Damaged("is no array")
+    shape, dtype = sizes(document.get("shape"), "shape"), _dtype(document.get("data_type"))
+    grid = as_dict(document.get("chunk_grid"), "chunk_grid")
+    if grid.get("name") != "regular":
+        raise Unsupported(f"a chunk grid of the kind {grid.get('name')!r} is not read")
+    stored = sizes(as_dict(grid.get("configuration"), "chunk_grid").get("chunk_shape"), "chunk_shape")
+    if len(shape) != len(stored):
+        raise Damaged(f"has {len(shape)} axes, its chunks {len(stored)}")
+    codecs = named(as_list(document.get("codecs"), "codecs"))
+    shards = None
+    if codecs and codecs[0][0] == "sharding_indexed":
+        if len(codecs) > 1:
+            raise Unsupported("shards that are encoded as a whole are not read")
+        shards, stored, codecs = _shards(codecs[0][1], stored)
+    chain = chain_v3(codecs, stored, dtype)
+    packed = [name for name, _ in chain.compressors if name != "crc32c"]
+    return Array(
+        path=path,
+        shape=shape,
+        fill=_fill(document.get("fill_value"), dtype),
+        chain=chain,
+        shards=shards,
+        key=_key(as_dict(document.get("chunk_key_encoding") or {"name": "default"}, "chunk_key_encoding")),
+        compression=packed[0] if packed else "none",
+    )
+
+
+def _key(encoding: Json) -> Callable[[tuple[int, ...]], str]:
+    name, options = encoding.get("name"), as_dict(encoding.get("configuration") or {}, "chunk_key_encoding")
+    if name == "default":
+        separator = str(options.get("separator", "/"))
+        return _joining(separator, f"c{separator}")
+    if name == "v2":
+        return _joining(str(options.get("separator", ".")))
+    raise Unsupported(f"chunk keys of the kind {name!r} are not read")
+
+
+def _shards(options: Json, outer: tuple[int, ...]) -> tuple[Shards, tuple[int, ...], list[tuple[str, Json]]]:
+    inner = sizes(options.get("chunk_shape"), "chunk_shape of the shards")
+    if len(inner) != len(outer) or any(o % i for o, i in zip(outer, inner, strict=True)):
+        raise Damaged(f"shards of {outer} are not made of whole chunks of {inner}")
+    index = [name for name, _ in named(as_list(options.get("index_codecs"), "index_codecs"))]
+    if index not in (["bytes"], ["bytes", "crc32c"]):
+        raise Unsupported(f"an index of shards stored with {index} is not read")
+    shards = Shards(
+        tuple(o // i for o, i in zip(outer, inner, strict=True)),
+        options.get("index_location", "end") != "start",
+        len(index) == 2,
+    )
+    check("the size of a shard's index", shards.index_bytes, LIMITS.metadata_bytes)
+    return shards, inner, named(as_list(options.get("codecs"), "codecs of the shards"))
+
+
+def _dtype(value: object) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(str(value))
+    except TypeError as error:
+        raise Unsupported(f"samples of type {str(value)[:40]} are not read") from error
+    if dtype.kind not in "uifb":
+        raise Unsupported(f"samples of type {dtype} are not read")
+    return dtype
+
+
+def _fill(value: object, dtype: np.dtype[Any]) -> float:
+    """The fill value; 0 where there is none, or where it is no number of the sample type."""
+    special = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+    number = special.get(str(value), value)
+    if isinstance(number, bool):
+        return float(number)
+    if not isinstance(number, int | float):
+        return 0.0
+    if dtype.kind in "ui" and not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
+        return 0.0
+    return 0.0 if math.isnan(number) else float(number)
+
+
+class ChunkReader:
+    """Reads chunks by their position; safe from any thread. The indices of the shards read last are kept."""
+
+    def __init__(self, array: Array, root: Path) -> None:
+        self.array, self._name = array, f"{root.name}: array {array.path.relative_to(root).as_posix()}"
+        self._index = lru_cache(256)(self._read_index)
+
+    def __call__(self, position: tuple[int, ...]) -> Pixels:
+        """A chunk with the array's axes; the fill value where it is not stored."""
+        path, inner = self.array.file_of(position)
+        try:
+            if not path.is_file():
+                return self._blank()
+            source = open_source(path)
+            try:
+                data = self._bytes(source, inner)
+            finally:
+                source.close()
+            return self._blank() if data is None else self.array.chain.decode(data)
+        except DriverError as error:
+            place = "/".join(map(str, position))
+            raise type(error)(f"{self._name}, chunk {place}: {error}") from error
+
+    def _blank(self) -> Pixels:
+        return np.full(self.array.chunk, self.array.fill, self.array.dtype)
+
+    def _bytes(self, source: ByteSource, inner: tuple[int, ...]) -> bytes | None:
+        shards = self.array.shards
+        if shards is None:
+            check("the number of bytes of a stored chunk", source.size, LIMITS.tile_bytes)
+            return source.read(0, source.size)
+        offset, length = (int(n) for n in self._index(source.path, source.size)[inner])
+        if offset == _NOWHERE and length == _NOWHERE:
+            return None
+        check("the number of bytes of a stored chunk", length, LIMITS.tile_bytes)
+        return source.read(offset, length)
+
+    def _read_index(self, path: Path, size: int) -> Index:
+        shards = self.array.shards
+        assert shards is not None
+        source = open_source(path)
+        try:
+            data = source.read(size - shards.index_bytes if shards.at_end else 0, shards.index_bytes)
+        finally:
+            source.close()
+        data = checked(data) if shards.checksum else data
+        return np.frombuffer(data, "<u8").reshape(*shards.grid, 2)
