@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,13 +14,15 @@ Look = tuple[tuple[int, int, int, int], ...]
 
 
 def fingerprint(files: Sequence[Path], stopped: Callable[[], bool] = lambda: False) -> str:
-    """`sha256:` over the files. One file: its own SHA-256; several: over the sorted SHA-256 of each with its name.
+    """`sha256:` over the files. One file: its own SHA-256; several: over the sorted SHA-256 of each with its
+    path below the folder they share.
 
     Raises OSError, and Cancelled when `stopped` says so.
     """
-    hashes = [(path.name, _sha256(path, stopped)) for path in files]
-    if len(hashes) == 1:
-        return f"sha256:{hashes[0][1]}"
+    if len(files) == 1:
+        return f"sha256:{_sha256(files[0], stopped)}"
+    root = os.path.commonpath([path.resolve().parent for path in files])
+    hashes = [(path.resolve().relative_to(root).as_posix(), _sha256(path, stopped)) for path in files]
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes))
     return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
