@@ -1,0 +1,184 @@
+"""What picture files carry beside their pixels: EXIF, colour profile, resolution. Read from the file itself: GDAL gives
+some of it for some formats, and fails on text that is not UTF-8.
+
+Layouts: JPEG markers (ITU-T T.81, JFIF 1.02, ICC.1 annex B.4), PNG chunks (W3C PNG 3rd ed.), WebP's RIFF chunks (RFC 9649),
+JP2 boxes (ITU-T T.800 annex I).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from drivers.errors import DriverError
+from drivers.files import ByteSource
+from drivers.gdal.kinds import Kind
+from drivers.limits import LIMITS
+
+_CHUNKS = 200_000
+_DISPLAY_PER_M = 1200 / 0.0254
+"""Cameras, scanners and paint programs write up to 1200 dots per inch without having measured anything."""
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_FINEST_PER_M = 1e10
+
+
+@dataclass(slots=True)
+class Embedded:
+    """Bytes as stored; None where the file has none."""
+
+    exif: bytes | None = None
+    """A TIFF structure."""
+    icc: bytes | None = None
+    per_m: tuple[float, float] | None = None
+    """Pixels per metre along y and x."""
+    frames: int = 1
+    progressive: bool = False
+    icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
+
+
+def embedded(source: ByteSource, kind: Kind) -> Embedded:
+    """What `source` carries; damage in it is not told, since the pixels do not depend on it."""
+    found = Embedded()
+    read = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "JP2OpenJPEG": _jp2, "GIF": _gif}.get(kind.driver)
+    if read is not None:
+        with contextlib.suppress(DriverError, struct.error, zlib.error, ValueError, IndexError):
+            read(source, found)
+    if found.icc_parts:
+        found.icc = b"".join(part for _, part in sorted(found.icc_parts.items()))
+    return found
+
+
+def pixel_size_um(per_m: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    """(y, x) micrometres, only where the resolution is finer than what is written for screens and paper."""
+    if per_m is None or not all(_DISPLAY_PER_M * 1.001 < n < _FINEST_PER_M for n in per_m):
+        return None, None
+    return 1e6 / per_m[0], 1e6 / per_m[1]
+
+
+def profile(icc: bytes | None, channels: int) -> tuple[bytes | None, str | None]:
+    """(profile, warning): the profile where it describes the colours that are shown."""
+    if not icc:
+        return None, None
+    if len(icc) > LIMITS.icc_bytes:
+        return None, f"the ICC profile of {len(icc)} bytes is over the limit and was dropped"
+    space = icc[16:20]
+    if (space == b"RGB " and channels == 3) or (space == b"GRAY" and channels == 1):
+        return icc, None
+    return None, "the ICC profile is for other colours than those shown and was dropped"
+
+
+def _jpeg(source: ByteSource, found: Embedded) -> None:
+    for marker, body in _markers(source):
+        if marker in _PROGRESSIVE:
+            found.progressive = True
+        elif marker == 0xE1 and body.startswith(b"Exif\0\0") and found.exif is None:
+            found.exif = body[6:]
+        elif (
+            marker == 0xE2
+            and body.startswith(b"ICC_PROFILE\0")
+            and sum(map(len, found.icc_parts.values())) < LIMITS.icc_bytes
+        ):
+            found.icc_parts[body[12]] = body[14:]
+        elif marker == 0xE0 and body.startswith(b"JFIF\0"):
+            unit, x, y = struct.unpack(">BHH", body[7:12])
+            scale = {1: 1 / 0.0254, 2: 100.0}.get(unit)
+            found.per_m = None if scale is None or not x or not y else (y * scale, x * scale)
+
+
+def _markers(source: ByteSource) -> Iterator[tuple[int, bytes]]:
+    at = 2
+    for _ in range(_CHUNKS):
+        lead, marker, size = struct.unpack(">BBH", source.read(at, 4))
+        if lead != 0xFF or marker in (0xDA, 0xD9) or size < 2:
+            return
+        if marker == 0xFF:
+            at += 1
+            continue
+        yield marker, source.read(at + 4, size - 2) if 0xE0 <= marker <= 0xEF else b""
+        at += 2 + size
+
+
+def _png(source: ByteSource, found: Embedded) -> None:
+    at = 8
+    for _ in range(_CHUNKS):
+        size, name = struct.unpack(">I4s", source.read(at, 8))
+        if name == b"IEND":
+            return
+        if name == b"eXIf" and size <= LIMITS.metadata_bytes:
+            found.exif = source.read(at + 8, size)
+        elif name == b"iCCP" and size <= LIMITS.icc_bytes:
+            packed = source.read(at + 8, size).partition(b"\0")[2][1:]
+            found.icc = zlib.decompressobj().decompress(packed, LIMITS.icc_bytes + 1)
+        elif name == b"pHYs" and size == 9:
+            x, y, unit = struct.unpack(">IIB", source.read(at + 8, 9))
+            found.per_m = (y, x) if unit == 1 else None
+        at += 12 + size
+
+
+def _webp(source: ByteSource, found: Embedded) -> None:
+    at = 12
+    for _ in range(_CHUNKS):
+        if at + 8 > source.size:
+            return
+        name, size = struct.unpack("<4sI", source.read(at, 8))
+        if name == b"EXIF" and size <= LIMITS.metadata_bytes:
+            found.exif = source.read(at + 8, size).removeprefix(b"Exif\0\0")
+        elif name == b"ICCP" and size <= LIMITS.icc_bytes:
+            found.icc = source.read(at + 8, size)
+        elif name == b"ANMF":
+            found.frames += 1
+        at += 8 + size + size % 2
+
+
+def _gif(source: ByteSource, found: Embedded) -> None:
+    """Counts the pictures of an animation (GIF89a, section 20)."""
+    flags = source.read(10, 1)[0]
+    at, frames = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0), 0
+    for _ in range(_CHUNKS):
+        lead = source.read(at, 1)[0]
+        if lead == 0x21:
+            at += 2
+        elif lead == 0x2C:
+            frames += 1
+            own = source.read(at + 9, 1)[0]
+            at += 11 + (3 << (own & 7) + 1 if own & 0x80 else 0)
+        else:
+            break
+        while size := source.read(at, 1)[0]:
+            at += 1 + size
+        at += 1
+    found.frames = max(1, frames)
+
+
+def _jp2(source: ByteSource, found: Embedded) -> None:
+    for name, start, stop in _boxes(source, 0, source.size):
+        if name != b"jp2h":
+            continue
+        for inner, a, b in _boxes(source, start, stop):
+            if inner == b"colr" and source.read(a, 1) in (b"\2", b"\3") and b - a <= LIMITS.icc_bytes:
+                found.icc = source.read(a + 3, b - a - 3)
+            elif inner == b"res ":
+                for kind, c, _ in _boxes(source, a, b):
+                    if kind == b"resc":
+                        ny, dy, nx, dx, ey, ex = struct.unpack(">HHHHbb", source.read(c, 10))
+                        found.per_m = (ny / dy * 10.0**ey, nx / dx * 10.0**ex) if dy and dx else None
+        return
+
+
+def _boxes(source: ByteSource, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start and stop of the contents) of the boxes in a part of the file."""
+    for _ in range(_CHUNKS):
+        if at + 8 > stop:
+            return
+        size, name = struct.unpack(">I4s", source.read(at, 8))
+        head = 8
+        if size == 1:
+            size, head = struct.unpack(">Q", source.read(at + 8, 8))[0], 16
+        size = size or stop - at
+        if size < head or at + size > stop:
+            return
+        yield name, at + head, at + size
+        at += size

@@ -1,0 +1,175 @@
+"""A level out of a GDAL dataset: which bands are colours, how they are shown, and in which blocks they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import Damaged, Unsupported
+from drivers.gdal.dataset import Handles, Source
+from drivers.gdal.kinds import Kind
+from drivers.geometry import Shape
+from drivers.limits import LIMITS, check
+from drivers.model import Level, Pixels
+from drivers.tiles import Grid
+
+BAND_SAMPLES = 20 << 20
+"""Least size of a block of whole rows. The converter keeps blocks of this size in a file, so that each is decoded once."""
+_BLOCK = 512
+"""Least side of a block where blocks can be reached singly: smaller ones are joined."""
+_UNTILED = 2048
+_COEFFICIENT_BYTES = 2 << 30
+"""What a progressive JPEG may take while it is decoded: one of 350 megapixels."""
+_COLORS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Which bands of a dataset are shown, and how."""
+
+    indexes: tuple[int, ...]
+    """From 1, as GDAL counts."""
+    dtype: np.dtype[Any]
+    rgb: bool
+    palette: NDArray[np.uint8] | None = None
+    """Shape (256 or more, 3)."""
+    significant_bits: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Channels as shown."""
+        return len(self.indexes) if self.palette is None else 3
+
+
+def bands_of(dataset: Any, name: str) -> Bands:
+    """The bands of a rasterio dataset; raises Unsupported for what has no place in a scene."""
+    meanings = [color.name for color in dataset.colorinterp]
+    if not meanings:
+        raise Unsupported(f"{name}: holds no raster bands of its own (a container of other data sets)")
+    check("the number of bands", len(meanings), LIMITS.channels)
+    if meanings.count("palette") == len(meanings):
+        meanings = meanings[:1]  # GDAL gives the pictures of an animated GIF as bands
+    alpha = [i for i, meaning in enumerate(meanings) if meaning == "alpha"]
+    kept = [i for i in range(len(meanings)) if i not in alpha] or alpha
+    dropped = ("the alpha channel is left out",) if len(kept) + len(alpha) == len(meanings) and alpha else ()
+    dtypes = {np.dtype(dataset.dtypes[i]) for i in kept}
+    dtype = dtypes.pop()
+    if dtypes or dtype.kind not in "uif":
+        raise Unsupported(f"{name}: bands of type {', '.join(sorted(set(dataset.dtypes)))} are not read")
+    if len(kept) == 1 and meanings[kept[0]] == "palette":
+        return _palette(dataset, kept[0], dropped)
+    order = {meaning: i for i, meaning in enumerate(meanings)}
+    rgb = len(kept) == 3 and (all(color in order for color in _COLORS) or _codestream_rgb(dataset, meanings))
+    if rgb and all(color in order for color in _COLORS):
+        kept = [order[color] for color in _COLORS]
+    bits = _bits(dataset, kept[0], dtype)
+    return Bands(tuple(i + 1 for i in kept), dtype, rgb, significant_bits=bits, warnings=dropped)
+
+
+def _codestream_rgb(dataset: Any, meanings: list[str]) -> bool:
+    """Three 8-bit components of a bare JPEG 2000 codestream, which names no colours, are taken for RGB as viewers do."""
+    return dataset.driver == "JP2OpenJPEG" and set(meanings) == {"undefined"} and set(dataset.dtypes) == {"uint8"}
+
+
+def _palette(dataset: Any, index: int, dropped: tuple[str, ...]) -> Bands:
+    table = np.zeros((256, 3), np.uint8)
+    clear = False
+    for entry, color in dataset.colormap(index + 1).items():
+        if entry < 256:
+            table[entry] = color[:3]
+            clear = clear or color[3] < 255
+    if clear and not dropped:
+        dropped = ("the transparency of palette colours is left out",)
+    return Bands((index + 1,), np.dtype("u1"), rgb=True, palette=table, warnings=dropped)
+
+
+def _bits(dataset: Any, index: int, dtype: np.dtype[Any]) -> int | None:
+    text = dataset.tags(index + 1, ns="IMAGE_STRUCTURE").get("NBITS", "")
+    bits = int(text) if text.isdigit() else 0
+    return bits if 0 < bits < dtype.itemsize * 8 and dtype.kind in "ui" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """`Level.read` of a grid of windows; the key is the grid position."""
+
+    handles: Handles
+    grid: Grid
+    bands: Bands
+
+    def __call__(self, key: Hashable) -> Pixels:
+        assert isinstance(key, Shape)
+        box = self.grid.place(key)
+        height, width = box.shape.y, box.shape.x
+        bands = self.bands
+        dtype = np.dtype("u1") if bands.palette is not None else bands.dtype
+        block = np.empty((height, width, len(bands.indexes)), dtype)
+        self.handles.read(bands.indexes, (box.start.y, box.start.x, height, width), block.transpose(2, 0, 1))
+        if bands.palette is not None:
+            block = bands.palette[block[..., 0]]
+        return block.transpose(2, 0, 1)[None, :, None]
+
+
+def build_level(dataset: Any, source: Source, bands: Bands, scale: float, *, turned: bool = False) -> tuple[Level, Handles]:
+    """The level that `dataset` shows, and the handles it reads with. `dataset` itself is not kept.
+
+    `turned`: the rows will be wanted from the last to the first.
+    """
+    height, width = int(dataset.height), int(dataset.width)
+    _check_size(source, bands, height, width)
+    shape = Shape(1, bands.channels, 1, height, width)
+    rows, columns = _block(dataset, source.kind, bands, turned)
+    tile = Shape(1, bands.channels, 1, min(rows, height), min(columns, width))
+    grid, handles = Grid(shape, tile), Handles(source)
+    level = Level(
+        shape=shape,
+        dtype=bands.dtype,
+        index=grid,
+        read=Reader(handles, grid, bands),
+        tile=tile,
+        fill=255 if bands.rgb and bands.dtype == np.dtype("u1") else 0,
+        scale=scale,
+        compression=_compression(dataset, source.kind),
+        interleaved=bands.channels > 1,
+    )
+    return level, handles
+
+
+def _check_size(source: Source, bands: Bands, height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise Damaged(f"{source.name}: a picture of {width}x{height} pixels")
+    check(f"{source.name}: the number of pixels", height * width, LIMITS.level_pixels)
+    row = width * bands.channels * bands.dtype.itemsize
+    check(f"{source.name}: the number of bytes of a row", row, LIMITS.tile_bytes)
+    if source.kind.progressive:
+        check(f"{source.name}: the number of bytes to decode a progressive JPEG", 2 * row * height, _COEFFICIENT_BYTES)
+    if source.kind.whole:
+        check(f"{source.name}: the number of bytes of the picture, decoded at once", row * height, LIMITS.tile_bytes)
+
+
+def _block(dataset: Any, kind: Kind, bands: Bands, turned: bool) -> tuple[int, int]:
+    """(rows, columns) of the blocks to read."""
+    height, width = int(dataset.height), int(dataset.width)
+    rows, columns = (int(n) for n in dataset.block_shapes[0])
+    if kind.whole:
+        return height, width
+    if columns >= width and kind.driver != "JP2OpenJPEG":
+        size = height * width * bands.channels
+        each = BAND_SAMPLES if not turned else LIMITS.tile_bytes // bands.dtype.itemsize
+        count = max(1, size // each) if not turned else -(-size // each)
+        together = max(1, -(-height // max(1, count)))
+        return (together if kind.sequential else -(-together // rows) * rows), width
+    least = _UNTILED if kind.driver == "JP2OpenJPEG" and rows == columns == 1024 else _BLOCK
+    return rows * max(1, least // rows), columns * max(1, least // columns)
+
+
+def _compression(dataset: Any, kind: Kind) -> str:
+    if kind.driver != "GTiff":
+        return kind.compression
+    compression = dataset.compression
+    return compression.name.lower() if compression is not None else kind.compression

@@ -1,0 +1,50 @@
+"""The further files of MRXS and VMS/VMU slides, named in their index files: all must be there, and in the slide's folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from drivers.errors import Incomplete, UnsafePath
+from drivers.files import open_source
+from drivers.limits import LIMITS, check
+
+_MIRAX_KEY = re.compile(r"(?:FILE_\d+|INDEXFILE)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+_VMS_KEY = re.compile(r"(?:ImageFile(?:\([\d,]+\))?|MapFile|MacroImage|OptimisationFile)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+
+
+def companions(path: Path, vendor: str) -> list[Path]:
+    """Files beside `path` that the slide needs. Raises Incomplete, naming the one that is not there, and UnsafePath."""
+    if vendor == "mirax":
+        folder = path.with_suffix("")
+        index = folder / "Slidedat.ini"
+        return [_inside(path, index), *(_inside(path, folder / name) for name in _names(index, _MIRAX_KEY))]
+    if vendor == "hamamatsu":
+        named = [path.parent / name for name in _names(path, _VMS_KEY)]
+        # OpenSlide does without the optimisation file.
+        return [_inside(path, other) for other in named if other.suffix.lower() != ".opt" or other.exists()]
+    return []
+
+
+def _names(index: Path, pattern: re.Pattern[str]) -> list[str]:
+    source = open_source(index)
+    try:
+        check(f"{index.name}: its size", source.size, LIMITS.metadata_bytes)
+        lines = source.read(0, source.size).decode("utf-8", "replace").splitlines()
+    finally:
+        source.close()
+    found = [match[1] for line in lines if (match := pattern.match(line.strip()))]
+    return list(dict.fromkeys(found))
+
+
+def _inside(path: Path, other: Path) -> Path:
+    try:
+        resolved = other.resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UnsafePath(f"{path.name}: names a file that is no path") from error
+    if not resolved.is_relative_to(path.parent.resolve()):
+        raise UnsafePath(f"{path.name}: names the file {other.name}, which lies outside the slide's folder")
+    if not resolved.exists():
+        raise Incomplete(f"{path.name}: the file {other.name} that belongs to it is missing; copy the whole slide")
+    open_source(other).close()  # a regular file that may be read
+    return other

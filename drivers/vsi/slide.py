@@ -1,0 +1,187 @@
+"""A slide out of a .vsi file: scenes and associated images, each from its ETS file or from a page of the file itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath, Unsupported
+from drivers.files import ByteSource, open_source
+from drivers.limits import LIMITS, check
+from drivers.model import RGB_CHANNELS, Channel, PixelSize, Scene, Slide
+from drivers.vsi.ets import Ets, read_ets
+from drivers.vsi.images import MACRO, OVERVIEW, Image, images_of
+from drivers.vsi.levels import axes_of, channels_of, levels_of
+from drivers.vsi.tags import Node, read_tags
+
+if TYPE_CHECKING:
+    from drivers.tiff.container import OpenTiff
+
+_ROLES = {OVERVIEW: "overview", MACRO: "macro"}
+_ROLE_NAMES = {"label", "macro", "overview"}
+
+
+@dataclass(slots=True)
+class _Set:
+    """The files of a slide while they are being opened."""
+
+    path: Path
+    sources: list[ByteSource] = field(default_factory=list[ByteSource])
+    tiff: OpenTiff | None = None
+    warnings: list[str] = field(default_factory=list[str])
+
+    def open(self, path: Path) -> ByteSource:
+        source = open_source(path)
+        self.sources.append(source)
+        return source
+
+    def close(self) -> None:
+        for source in self.sources:
+            source.close()
+        self.sources.clear()
+        if self.tiff is not None:
+            self.tiff.close()
+
+
+def open_vsi(path: Path, driver: str) -> Slide:
+    """Open a .vsi file. Every error names it."""
+    files = _Set(path)
+    try:
+        return _slide(files, driver)
+    except DriverError as error:
+        files.close()
+        raise error if path.name in str(error) else type(error)(f"{path.name}: {error}") from error
+    except BaseException:
+        files.close()
+        raise
+
+
+def _slide(files: _Set, driver: str) -> Slide:
+    path = files.path
+    source = files.open(path)
+    check(f"{path.name}: the number of its bytes", source.size, 16 * LIMITS.metadata_bytes)
+    root = read_tags(source.read(0, source.size), path.name)
+    scenes: list[Scene] = []
+    associated: dict[str, Scene] = {}
+    for image in images_of(root):
+        role = _ROLES.get(image.kind) or ((image.name or "").lower() if (image.name or "").lower() in _ROLE_NAMES else None)
+        if role is None and image.kind != 0:
+            files.warnings.append(f"the {image.kind_name} {image.name or image.index} is left out")
+            continue
+        scene = _scene(files, image)
+        if scene is None:
+            files.warnings.append(f"image {image.name or image.index} has no pixels that are read")
+        elif role is None or role in associated:
+            scenes.append(scene)
+        else:
+            associated[role] = replace(scene, name=role)
+    if not scenes and associated:  # a slide of which only the overview was taken
+        scenes, associated = [replace(scene, name=role) for role, scene in associated.items()], {}
+    if not scenes:
+        raise Unsupported(f"{path.name}: lists no image with pixels")
+    paths = [s.path for s in files.sources]
+    raw = "\n".join(_lines(root, "")) or None
+    return Slide(path, driver, paths, _apart(scenes), associated, files.close, raw, files.warnings)
+
+
+def _apart(scenes: list[Scene]) -> list[Scene]:
+    """Scenes under names that differ: a slide may hold several called "40x"."""
+    names = [scene.name for scene in scenes]
+    return [
+        replace(scene, name=f"{scene.name} {names[:i].count(scene.name) + 1}") if names.count(scene.name) > 1 else scene
+        for i, scene in enumerate(scenes)
+    ]
+
+
+def _scene(files: _Set, image: Image) -> Scene | None:
+    if image.external:
+        return _external(files, image)
+    return None if image.page is None else _internal(files, image, image.page)
+
+
+def _external(files: _Set, image: Image) -> Scene:
+    ets = _ets(files, image)
+    try:
+        axes = axes_of(ets, image)
+        levels = levels_of(ets, image, axes)
+    except DriverError as error:
+        raise type(error)(f"{ets.source.path.parent.name}/{ets.source.path.name}: {error}") from error
+    channels, rgb = channels_of(image, axes, ets.header.components)
+    z = next((d.z_step_um for d in image.dimensions if d.z_step_um is not None), None)
+    bits = ets.header.dtype.itemsize * 8
+    return Scene(
+        name=image.name or files.path.stem,
+        levels=levels,
+        rgb=rgb,
+        channels=channels,
+        pixel_size=PixelSize(image.pixel_size.y_um, image.pixel_size.x_um, z),
+        magnification=image.magnification,
+        position=image.position,
+        time_step_s=next((d.time_step_s for d in image.dimensions if d.time_step_s is not None), None),
+        significant_bits=image.bits if image.bits and image.bits < bits and ets.header.dtype.kind in "ui" else None,
+        facts=image.facts,
+    )
+
+
+def _ets(files: _Set, image: Image) -> Ets:
+    """The ETS file of an image; several in its folder are parts of one table."""
+    path = files.path
+    folder = path.parent / f"_{path.stem}_" / f"stack{image.index}"
+    if not folder.resolve().is_relative_to(path.parent.resolve()):
+        raise UnsafePath(f"{path.name}: its folder {folder.parent.name}/{folder.name} leads out of the slide's folder")
+    parts = sorted(folder.glob("*.ets"), key=lambda p: (len(p.name), p.name)) if folder.is_dir() else []
+    if not parts:
+        missing = f"{folder.parent.name}/{folder.name}/frame_t.ets"
+        raise Incomplete(f"{path.name}: the file {missing} with the pixels of image {image.name or image.index} is missing; "
+                         "copy the folder beside the .vsi file too")  # fmt: skip
+    if len(parts) > 1:
+        raise Unsupported(f"{path.name}: the pixels of image {image.name or image.index} lie in {len(parts)} .ets files")
+    if not parts[0].resolve().is_relative_to(path.parent.resolve()):
+        raise UnsafePath(f"{path.name}: {folder.name}/{parts[0].name} leads out of the slide's folder")
+    return read_ets(files.open(parts[0]))
+
+
+def _internal(files: _Set, image: Image, page: int) -> Scene:
+    """An image in a TIFF page of the .vsi file: a snapshot."""
+    from tifffile import TiffPage
+
+    from drivers.tiff.container import open_tiff
+    from drivers.tiff.level import build_level, plane_of, storage_of
+    from drivers.tiff.samples import samples_of
+
+    if files.tiff is None:
+        files.tiff = open_tiff(files.path)
+    pages = files.tiff.tiff.pages
+    found = pages[page] if 0 <= page < len(pages) else None
+    if not isinstance(found, TiffPage):
+        raise Damaged(f"image {image.name or image.index} is page {page} of {len(pages)}")
+    samples, storage = samples_of(found), storage_of(found)
+    planes = np.empty((1, 1, 1), object)
+    planes[0, 0, 0] = plane_of(found, storage, files.tiff.source)
+    level = build_level(files.tiff.source, storage, planes, samples.facts(1.0))
+    described = next((d.channels for d in image.dimensions if len(d.channels) == level.shape.c), None)
+    return Scene(
+        name=image.name or files.path.stem,
+        levels=[level],
+        rgb=samples.rgb,
+        channels=RGB_CHANNELS if samples.rgb else described or tuple(Channel() for _ in range(level.shape.c)),
+        pixel_size=image.pixel_size,
+        magnification=image.magnification,
+        position=image.position,
+        significant_bits=samples.significant_bits,
+        facts=image.facts,
+    )
+
+
+def _lines(node: Node, path: str) -> Iterable[str]:
+    """Every value of the tree with the tags that lead to it; look-up tables and the like shortened."""
+    for child in node.children:
+        where = f"{path}/{child.tag}" + (f"[{child.index}]" if child.index is not None else "")
+        if child.value is not None:
+            shown = child.value[:16] if isinstance(child.value, tuple) else child.value
+            yield f"{where} = {shown}"
+        yield from _lines(child, where)
