@@ -11,7 +11,6 @@ from pathlib import Path
 from drivers.errors import Unsupported
 from drivers.files import read_head
 from drivers.gdal.kinds import kind_of
-from drivers.gdal.slide import open_picture
 from drivers.model import Driver, Slide
 
 
@@ -26,6 +25,8 @@ def open_slide(path: Path) -> Slide:
     kind = kind_of(read_head(path))
     if kind is None:
         raise Unsupported(f"{path.name}: is none of the picture formats that are read")
+    from drivers.gdal.slide import open_picture
+
     return open_picture(path, kind, DRIVER.name)
 
 

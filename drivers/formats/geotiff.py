@@ -13,7 +13,6 @@ from drivers.errors import DriverError
 from drivers.files import open_source
 from drivers.gdal.ground import GEO_KEYS
 from drivers.gdal.kinds import GEOTIFF
-from drivers.gdal.slide import open_picture
 from drivers.model import Driver, Slide
 from drivers.tiff.container import first_description, is_tiff
 from drivers.tiff.directory import layout_of, read_directory
@@ -45,6 +44,8 @@ def _geographic(path: Path, head: bytes) -> bool:
 
 def open_slide(path: Path) -> Slide:
     """Open a GeoTIFF; one scene."""
+    from drivers.gdal.slide import open_picture
+
     return open_picture(path, GEOTIFF, DRIVER.name)
 
 

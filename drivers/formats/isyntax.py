@@ -20,7 +20,6 @@ from drivers.files import open_source
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Driver, Facts, Level, Pixels, PixelSize, Scene, Slide
-from drivers.openslide.library import composed
 from drivers.tiles import Grid
 
 _WHITE = (255, 255, 255)
@@ -47,6 +46,8 @@ class _Reader:
                 rgba = self.image.read_tile(key.x, key.y, 0)
         except Exception as error:
             raise Damaged(f"{self.name}: tile {key.y},{key.x}: {' '.join(str(error).split())[:160]}") from error
+        from drivers.openslide.library import composed
+
         return composed(np.asarray(rgba), _WHITE).transpose(2, 0, 1)[None, :, None]
 
 

@@ -1,196 +1,29 @@
 """OME-Zarr 0.1 to 0.5 as input: a folder with a multiscale image, a bioformats2raw layout or a plate.
 
-Stored chunks are read here and not with zarr, so that a chunk is decoded once, without its store's cache and event loop.
-Local stores only; a store behind a URL is to be copied first. Facts: ngff.openmicroscopy.org, zarr-specs.readthedocs.io.
+What it does is in drivers/omezarr/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from drivers.errors import DriverError, Incomplete, Unsupported
-from drivers.files import open_source
-from drivers.limits import LIMITS, check
-from drivers.model import Driver, PixelSize, Scene, Slide
-from drivers.omezarr.metadata import Document, describe, document_of
-from drivers.omezarr.multiscale import image_of
-from drivers.omezarr.node import Group, as_dict, as_list, files_below, is_store, read_group
-
-_ROLES = {"label", "label image", "macro", "macro image", "thumbnail", "thumbnail image", "overview", "overview image"}
-"""Names that Bio-Formats and QuPath give the images which are not the specimen."""
-_SUFFIXES = (".ome.zarr", ".zarr")
-_LAYOUT = "bioformats2raw.layout"
-_MOST_IMAGES = 10_000
-
-
-@dataclass(slots=True)
-class _Store:
-    root: Group
-    stored: frozenset[str]
-    document: Document | None
-    warnings: list[str] = field(default_factory=list[str])
+from drivers.model import Driver, Slide
 
 
 def matches(path: Path, head: bytes) -> bool:
     """A folder that is a Zarr group or array; whether it is OME-Zarr is said when it is opened."""
-    return not head and path.is_dir() and is_store(path)
+    if head or not path.is_dir():
+        return False
+    from drivers.omezarr.node import is_store
+
+    return is_store(path)
 
 
 def open_slide(path: Path) -> Slide:
-    """Open a store; nothing stays open. Raises a DriverError that names the folder."""
-    try:
-        return _slide(path)
-    except DriverError as error:
-        raise type(error)(f"{path.name}: {str(error).removeprefix(f'{path.name}: ')}") from error
+    """Open OME-Zarr; its parts are imported now, so that slides of other formats do not pay for them."""
+    from drivers.omezarr.slide import open_slide as opened
+
+    return opened(path)
 
 
-def _slide(path: Path) -> Slide:
-    root = read_group(path, path)
-    if root is None:
-        raise Unsupported("is a Zarr array, not an OME-Zarr image; give the folder above it")
-    files = files_below(path)
-    warnings: list[str] = []
-    store = _Store(root, frozenset(map(str, files)), document_of(path, warnings), warnings)
-    scenes: list[Scene] = []
-    associated: dict[str, Scene] = {}
-    for group, index in _images(root):
-        for scene in _scenes(store, group, index):
-            role = scene.name.lower()
-            if index is not None and role in _ROLES and len(store.document.images if store.document else ()) > 1:
-                associated.setdefault(_role(role), replace(scene, name=_role(role)))
-            else:
-                scenes.append(scene)
-    if not scenes:
-        raise Unsupported("is a Zarr group without OME-Zarr images (no multiscales, series or plate)")
-    for role, group in _associated(root):
-        associated[role] = replace(next(_scenes(store, group, None)), name=role)
-    if (path / "labels").is_dir():
-        warnings.append("the label images (segmentations) in labels/ are left out")
-    return Slide(
-        path=path,
-        driver=DRIVER.name,
-        files=files,
-        scenes=scenes,
-        associated=associated,
-        close=_nothing,
-        raw_metadata=store.document.text if store.document is not None else None,
-        warnings=list(dict.fromkeys(warnings)),
-    )
-
-
-def _nothing() -> None:
-    """Chunks are opened one by one: nothing to close."""
-
-
-def _role(name: str) -> str:
-    word = name.removesuffix(" image")
-    return "macro" if word == "overview" else word
-
-
-def _images(root: Group) -> Iterator[tuple[Group, int | None]]:
-    """(group of an image, its index in the OME-XML)."""
-    if "multiscales" in root.ome:
-        yield root, 0
-    elif "plate" in root.ome:
-        yield from ((group, None) for group in _fields(root))
-    elif _LAYOUT in root.ome:
-        names = _series(root)
-        check("the number of images", len(names), _MOST_IMAGES)
-        for index, name in enumerate(names):
-            yield _below(root, name), index
-
-
-def _series(root: Group) -> list[str]:
-    """Image groups of a bioformats2raw layout: as OME/ lists them, else 0, 1, 2 as far as they are there."""
-    ome = read_group(root.child("OME"), root.root)
-    listed = ome.ome.get("series") if ome is not None else None
-    if listed is not None:
-        return [str(name) for name in as_list(listed, "series")]
-    names: list[str] = []
-    while (root.path / str(len(names))).is_dir():
-        names.append(str(len(names)))
-    return names
-
-
-def _fields(root: Group) -> Iterator[Group]:
-    """Images of a plate, well by well."""
-    wells = as_list(as_dict(root.ome["plate"], "plate").get("wells"), "wells")
-    count = 0
-    for entry in wells:
-        well = _below(root, str(as_dict(entry, "a well").get("path")))
-        for image in as_list(as_dict(well.ome.get("well") or {}, "well").get("images") or [], "images"):
-            count += 1
-            check("the number of images", count, _MOST_IMAGES)
-            yield _below(well, str(as_dict(image, "an image").get("path")))
-
-
-def _associated(root: Group) -> Iterator[tuple[str, Group]]:
-    """Images beside the main one, as slidemill writes them: associated/label, macro, thumbnail."""
-    folder = root.path / "associated"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        group = read_group(path, root.root) if path.is_dir() else None
-        if group is not None and "multiscales" in group.ome:
-            yield path.name.lower(), group
-
-
-def _below(group: Group, name: str) -> Group:
-    found = read_group(group.child(name), group.root)
-    if found is None:
-        raise Incomplete(f"the image {name!r} is not there; copy the whole store")
-    return found
-
-
-def _scenes(store: _Store, group: Group, index: int | None) -> Iterator[Scene]:
-    listed = as_list(group.ome.get("multiscales") or [], "multiscales")
-    for number, entry in enumerate(listed):
-        multiscale = as_dict(entry, "multiscales")
-        image = image_of(group, multiscale, store.stored, store.warnings)
-        first = image.levels[0]
-        known = describe(group, first.shape.c, first.dtype.itemsize * 8, (store.document, index if number == 0 else None))
-        scale = dict(zip(image.axes.letters, image.scale or (), strict=False))
-        sizes = (image.axes.length_um(letter, scale.get(letter)) for letter in "yxz")
-        yield Scene(
-            name=_name(store.root, group, known.name or str(multiscale.get("name") or "")),
-            levels=image.levels,
-            rgb=known.rgb,
-            channels=known.channels,
-            pixel_size=PixelSize(*sizes),
-            magnification=known.magnification,
-            position=known.position,
-            time_step_s=image.axes.time_s(scale.get("t")) if first.shape.t > 1 else None,
-            significant_bits=known.significant_bits,
-            icc=_icc(store.root, group),
-            facts=known.facts,
-        )
-
-
-def _name(root: Group, group: Group, stated: str) -> str:
-    if stated.strip(" /"):
-        return stated.strip()
-    if group.path != root.path:
-        return group.path.relative_to(root.path).as_posix()
-    name = root.path.name
-    return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name) or name
-
-
-def _icc(root: Group, group: Group) -> bytes | None:
-    """The profile that slidemill stored with an image, under its own key of the root."""
-    own: Any = root.attributes.get("slidemill")
-    profiles: Any = own.get("icc_profile") if isinstance(own, dict) else None
-    name = "0" if group.path == root.path else group.path.name
-    entry: Any = profiles.get(name) if isinstance(profiles, dict) else None
-    file = entry.get("file") if isinstance(entry, dict) else None
-    if not isinstance(file, str) or not root.child(file).is_file():
-        return None
-    source = open_source(root.child(file))
-    try:
-        check("the size of the ICC profile", source.size, LIMITS.icc_bytes)
-        return source.read(0, source.size) or None
-    finally:
-        source.close()
-
-
-DRIVER = Driver("omezarr", _SUFFIXES, matches, open_slide, library="imagecodecs")
+DRIVER = Driver("omezarr", (".ome.zarr", ".zarr"), matches, open_slide, library="imagecodecs")

@@ -1,0 +1,91 @@
+"""Zeiss CZI: scenes of sub-blocks, with their own pyramids; label, preview and thumbnail attachments.
+
+A scene of the file is a scene here; positions on the stage are taken out of the coordinates. A file set (`name.czi`,
+`name(1).czi`, ...) is opened by its first file. Directory and metadata are read when the file is opened, pixels by
+positioned reads when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drivers.czi.attachments import associated_of
+from drivers.czi.directory import Block, blocks_of
+from drivers.czi.metadata import notes_of, xml_of
+from drivers.czi.scenes import scenes_of
+from drivers.czi.segments import Region, file_header, region_of
+from drivers.errors import Damaged, DriverError, Incomplete, Unsupported
+from drivers.files import ByteSource, open_source
+from drivers.limits import LIMITS, check
+from drivers.model import Slide
+from drivers.tiff.omeplanes import confined
+
+
+@dataclass(slots=True)
+class _Files:
+    """The open files of a set, by part."""
+
+    sources: dict[int, ByteSource] = field(default_factory=dict[int, ByteSource])
+
+    def close(self) -> None:
+        """Close all; a second call does nothing."""
+        while self.sources:
+            self.sources.popitem()[1].close()
+
+
+def open_slide(path: Path) -> Slide:
+    """Open a CZI and the further files of its set, which must lie in its folder."""
+    files = _Files()
+    try:
+        files.sources[0] = open_source(path)
+        return _slide(path, files)
+    except DriverError as error:
+        files.close()
+        if error.args and str(error.args[0]).startswith(path.name):
+            raise
+        raise type(error)(f"{path.name}: {error}") from error
+    except BaseException:
+        files.close()
+        raise
+
+
+def _slide(path: Path, files: _Files) -> Slide:
+    region = region_of(files.sources[0])
+    header = file_header(region)
+    if header.part:
+        raise Unsupported(f"is part {header.part} of a set of files; give the first one")
+    if not header.directory:
+        words = "its writer has not finished, or was stopped" if header.pending else "it was not written to its end"
+        raise Incomplete(f"has no sub-block directory: {words}")
+    blocks, xml = blocks_of(region, header.directory), xml_of(region, header.metadata)
+    scenes, warnings = scenes_of(_parts(path, blocks, files), blocks, notes_of(xml), path.stem)
+    associated, lost = associated_of(region, header.attachments)
+    if header.pending:
+        warnings.append("the file says that a change of it was begun and not finished")
+    return Slide(
+        path=path,
+        driver="czi",
+        files=[source.path for source in files.sources.values()],
+        scenes=scenes,
+        associated=associated,
+        close=files.close,
+        raw_metadata=xml,
+        warnings=[*warnings, *lost],
+    )
+
+
+def _parts(path: Path, blocks: list[Block], files: _Files) -> Mapping[int, Region]:
+    """The files that hold the blocks; part n of a set lies in `name(n).czi`."""
+    numbers = sorted({block.part for block in blocks} - {0})
+    check("the number of files of the set", len(numbers), LIMITS.ifds)
+    for part in numbers:
+        names = [f"{path.stem}({part}){path.suffix}", f"{path.stem} ({part}){path.suffix}"]
+        name = next((n for n in names if (path.parent / n).exists()), names[0])
+        if part < 0:
+            raise Damaged(f"sub-blocks in part {part} of a set of files")
+        files.sources[part] = open_source(confined(path.parent, name))
+        if file_header(region_of(files.sources[part])).part != part:
+            raise Damaged(f"{name} is not part {part} of its set of files")
+    return {part: region_of(source) for part, source in files.sources.items()}
