@@ -1,171 +1,28 @@
 """PerkinElmer and Akoya QPTIFF: a page per channel and level, told apart by the XML of each page.
 
-Pages are classified by ImageType, not by size: full-resolution bands, thumbnail, reduced bands (x2), overview, label.
-Small levels are strips, large ones tiles. Field files of the unmixing software have one level of float samples.
+What it does is in drivers/qptiff/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
+from drivers.model import Driver, Slide
+from drivers.tiff.container import first_description
 
-from drivers.errors import Damaged, DriverError, Unsupported
-from drivers.factors import nominal
-from drivers.model import RGB_CHANNELS, Channel, Driver, Facts, Level, PixelSize, Position, Scene, Slide
-from drivers.tiff.container import OpenTiff, first_description
-from drivers.tiff.level import build_level
-from drivers.tiff.metadata import facts_of, icc_of, pixel_size_um, position_um, text
-from drivers.tiff.opening import open_with
-from drivers.tiff.qpi import ROOT, Note, channel_of, note_of
-from drivers.tiff.samples import Samples, samples_of
-from drivers.tiff.stack import fits, layer_of, sources_of
-
-if TYPE_CHECKING:
-    from tifffile import TiffPage
-
-_FULL, _REDUCED = "FullResolution", "ReducedResolution"
-_ROLES = {"Thumbnail": "thumbnail", "Overview": "overview", "Label": "label"}
+_ROOT = b"PerkinElmer-QPI-ImageDescription"
 
 
 def matches(path: Path, head: bytes) -> bool:
     """A TIFF whose first ImageDescription is PerkinElmer's XML."""
-    return ROOT.encode() in first_description(path, head)[:1024]
+    return _ROOT in first_description(path, head)[:1024]
 
 
 def open_slide(path: Path) -> Slide:
-    """Open a QPTIFF file; one scene."""
-    return open_with(path, _slide)
+    """Open a QPTIFF; its parts are imported now, so that slides of other formats do not pay for them."""
+    from drivers.qptiff.slide import open_slide as opened
 
-
-@dataclass(slots=True)
-class _Pages:
-    """The pages of a file by what they are."""
-
-    full: list[tuple[TiffPage, Note]] = field(default_factory=list)
-    reduced: dict[tuple[int, int], list[tuple[TiffPage, Note]]] = field(default_factory=dict)
-    associated: dict[str, TiffPage] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
-def _slide(path: Path, file: OpenTiff) -> Slide:
-    pages = _pages(file)
-    if not pages.full:
-        raise Damaged("no page says that it is of full resolution")
-    base = pages.full[0][0]
-    samples = samples_of(base)
-    levels = [_level(file, [page for page, _ in pages.full], samples, 1.0)]
-    size = (base.imagelength, base.imagewidth)
-    for reduced, members in sorted(pages.reduced.items(), key=lambda item: -item[0][0] * item[0][1]):
-        what = f"level {reduced[1]}x{reduced[0]}"
-        ordered = _like(pages.full, members)
-        if ordered is None:
-            pages.warnings.append(f"{what} has {len(members)} of {len(pages.full)} channels and is left out")
-        elif not fits(size, reduced) or samples_of(ordered[0]) != samples:
-            pages.warnings.append(f"{what} does not fit the slide and is left out")
-        else:
-            levels.append(_level(file, ordered, samples, nominal(size, reduced)))
-    pages.warnings.extend(samples.warnings)
-    associated = {role: _associated(file, page, role) for role, page in pages.associated.items()}
-    scene = _scene(path, levels, pages.full, samples)
-    return Slide(
-        path=path,
-        driver=DRIVER.name,
-        files=[path],
-        scenes=[scene],
-        associated=associated,
-        close=file.close,
-        raw_metadata=text(base, 270),
-        warnings=pages.warnings,
-    )
-
-
-def _pages(file: OpenTiff) -> _Pages:
-    from tifffile import TiffPage
-
-    found = _Pages()
-    for index, page in enumerate(file.tiff.pages):
-        if not isinstance(page, TiffPage):
-            raise Damaged("a page without tags of its own")
-        note = note_of(page)
-        kind = "" if note is None else note.kind
-        role = _ROLES.get(kind)
-        if note is not None and kind == _FULL:
-            found.full.append((page, note))
-        elif note is not None and kind == _REDUCED:
-            found.reduced.setdefault((page.imagelength, page.imagewidth), []).append((page, note))
-        elif role is not None and role not in found.associated:
-            found.associated[role] = page
-        else:
-            found.warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}, {kind or 'no type'}) is left out")
-    return found
-
-
-def _like(full: Sequence[tuple[TiffPage, Note]], members: Sequence[tuple[TiffPage, Note]]) -> list[TiffPage] | None:
-    """The pages of a level in the order of the channels: by name where names tell them apart, else as in the file."""
-    if len(members) != len(full):
-        return None
-    names = [channel_of(note, note).name for _, note in full]
-    own = {channel_of(note, note).name: page for page, note in members}
-    if len(own) == len(full) and set(own) == set(names):
-        return [own[name] for name in names]
-    return [page for page, _ in members]
-
-
-def _level(file: OpenTiff, pages: Sequence[TiffPage], samples: Samples, scale: float) -> Level:
-    if len({(page.imagelength, page.imagewidth, page.dtype) for page in pages}) > 1:
-        raise Unsupported(f"{file.name}: channels of one level differ in size or type")
-    grid = np.empty((1, len(pages), 1), object)
-    grid[0, :, 0] = pages
-    layer = layer_of(grid, sources_of(grid, file.source))
-    return build_level(file.source, layer.storage, layer.planes, samples.facts(scale))
-
-
-def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
-    try:
-        samples = samples_of(page)
-        level = _level(file, [page], samples, 1.0)
-    except DriverError as error:
-        raise type(error)(f"{role} image: {str(error).removeprefix(f'{file.name}: ')}") from error
-    channels = RGB_CHANNELS if samples.rgb else tuple(Channel() for _ in range(level.shape.c))
-    return Scene(name=role, levels=[level], rgb=samples.rgb, channels=channels)
-
-
-def _scene(path: Path, levels: list[Level], full: Sequence[tuple[TiffPage, Note]], samples: Samples) -> Scene:
-    page, first = full[0]
-    rgb = samples.rgb and len(full) == 1
-    channels: list[Channel] = []
-    for _, note in full:
-        channels += [channel_of(note, first)] + [Channel()] * (samples.channels - 1)
-    position = position_um(page)
-    return Scene(
-        name=path.stem,
-        levels=levels,
-        rgb=rgb,
-        channels=RGB_CHANNELS if rgb else channels,
-        pixel_size=_pixel_size(page, first),
-        magnification=first.magnification,
-        position=None if position is None else Position(*position),
-        significant_bits=samples.significant_bits,
-        icc=icc_of(page)[0],
-        facts=_facts(page, first),
-    )
-
-
-def _pixel_size(page: TiffPage, note: Note) -> PixelSize:
-    """The resolution of the tags, which is measured; the profile's is a round number."""
-    y_um, x_um = pixel_size_um(page)
-    if x_um is None:
-        y_um = x_um = note.pixel_size_um
-    return PixelSize(y_um, x_um)
-
-
-def _facts(page: TiffPage, note: Note) -> Facts:
-    tags = facts_of(page)
-    return replace(tags, software=note.value("AcquisitionSoftware") or tags.software)
+    return opened(path)
 
 
 DRIVER = Driver("qptiff", (".qptiff", ".tif"), matches, open_slide, library="tifffile")

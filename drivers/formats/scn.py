@@ -1,36 +1,16 @@
 """Leica SCN: a BigTIFF whose first description is an XML of images; each is a scene, the slide's overview the macro.
 
-The XML names the page of every resolution, channel and focal plane, in lengths of nanometres. Facts: OpenSlide's and
-Bio-Formats' descriptions of the format; only made files were met.
+What it does is in drivers/scn/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from drivers.errors import Damaged, DriverError, Unsupported
-from drivers.factors import nominal
-from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Channel, Driver, Facts, Level, PixelSize, Position, Scene, Slide
-from drivers.tiff.container import OpenTiff, first_description
-from drivers.tiff.level import build_level
-from drivers.tiff.metadata import facts_of, icc_of, text
-from drivers.tiff.opening import open_with
-from drivers.tiff.samples import Samples, samples_of
-from drivers.tiff.scnxml import Image, collection_of
-from drivers.tiff.stack import PLANES, Layer, fits, layer_of, layer_of_page, sources_of
-
-if TYPE_CHECKING:
-    from tifffile import TiffPage
+from drivers.model import Driver, Slide
+from drivers.tiff.container import first_description
 
 _NAMESPACE = b"leica-microsystems.com/scn/"
-_SUPPLEMENTS = {"label", "macro", "thumbnail"}
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -39,191 +19,10 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def open_slide(path: Path) -> Slide:
-    """Open an SCN file; a scene per image."""
-    return open_with(path, _slide)
+    """Open a Leica SCN; its parts are imported now, so that slides of other formats do not pay for them."""
+    from drivers.scn.slide import open_slide as opened
 
-
-@dataclass(slots=True)
-class _File:
-    """The open file, its pages, and what was left out of it."""
-
-    tiff: OpenTiff
-    pages: list[TiffPage]
-    used: set[int] = field(default_factory=set)
-    warnings: list[str] = field(default_factory=list)
-
-    def page(self, ifd: int) -> TiffPage:
-        """A page by its number; raises Damaged where there is none."""
-        if not 0 <= ifd < len(self.pages):
-            raise Damaged(f"the XML names page {ifd}, the file has {len(self.pages)}")
-        self.used.add(ifd)
-        return self.pages[ifd]
-
-
-def _slide(path: Path, file: OpenTiff) -> Slide:
-    own = _File(file, [_key_page(page) for page in file.tiff.pages])
-    description = text(own.pages[0], 270) or ""
-    collection = collection_of(description)
-    overviews = [image for image in collection.images if collection.covered_by(image)]
-    if len(overviews) == len(collection.images):  # nothing but overviews: they are what the file shows
-        overviews = []
-    associated: dict[str, Scene] = {}
-    if overviews:
-        associated["macro"] = replace(_named(own, overviews[0], "macro"), name="macro")
-    for image in overviews[1:]:
-        own.used.update(d.ifd for d in image.dimensions)
-        own.warnings.append(f"{image.name or 'an image'}: a further overview is left out")
-    for role, ifd in collection.supplements:
-        if role in _SUPPLEMENTS and role not in associated:
-            associated[role] = _supplement(own, own.page(ifd), role)
-    scenes = [_scene(own, image, f"{path.stem} {i}") for i, image in enumerate(collection.images) if image not in overviews]
-    spare = len(own.pages) - len(own.used)
-    if spare:
-        own.warnings.append(f"{spare} pages belong to no image and are left out")
-    return Slide(
-        path=path,
-        driver=DRIVER.name,
-        files=[path],
-        scenes=scenes,
-        associated=associated,
-        close=file.close,
-        raw_metadata=description,
-        warnings=own.warnings,
-    )
-
-
-def _key_page(page: object) -> TiffPage:
-    from tifffile import TiffPage
-
-    if not isinstance(page, TiffPage):
-        raise Damaged("a page without tags of its own")
-    return page
-
-
-def _named(own: _File, image: Image, role: str) -> Scene:
-    try:
-        return _scene(own, image, role)
-    except DriverError as error:
-        raise type(error)(f"{role} image: {str(error).removeprefix(f'{own.tiff.name}: ')}") from error
-
-
-def _supplement(own: _File, page: TiffPage, role: str) -> Scene:
-    samples = samples_of(page)
-    level = _level(own, layer_of_page(page, own.tiff.source), samples, 1.0)
-    return Scene(role, [level], samples.rgb, RGB_CHANNELS if samples.rgb else [Channel()] * level.shape.c)
-
-
-def _scene(own: _File, image: Image, name: str) -> Scene:
-    layers = _layers(own, image)
-    base = layers[0]
-    samples = samples_of(base.page)
-    levels: list[Level] = []
-    for layer in layers:
-        if samples_of(layer.page) == samples:
-            levels.append(_level(own, layer, samples, 1.0 if layer is base else nominal(base.size, layer.size)))
-        else:
-            own.warnings.append(f"{image.name}: level {layer.size[1]}x{layer.size[0]} holds other samples and is left out")
-    own.warnings.extend(samples.warnings)
-    rgb = samples.rgb and levels[0].shape.c == 3
-    icc, dropped = icc_of(base.page)
-    if dropped:
-        own.warnings.append(dropped)
-    height, width = base.size
-    return Scene(
-        name=image.name or name,
-        levels=levels,
-        rgb=rgb,
-        channels=RGB_CHANNELS if rgb else _channels(image, levels[0].shape.c, samples.channels),
-        pixel_size=PixelSize(_um(image.view_y, height), _um(image.view_x, width), _um(image.spacing_z, 1)),
-        magnification=image.magnification,
-        position=_position(image),
-        significant_bits=samples.significant_bits,
-        icc=icc,
-        facts=_facts(base.page, image),
-    )
-
-
-def _layers(own: _File, image: Image) -> list[Layer]:
-    """The resolutions of an image, finest first; those that lack planes or do not fit are left out with a warning."""
-    if not image.dimensions:
-        raise Damaged(f"image {image.name or '(no name)'} lists no pages")
-    finest = min(d.r for d in image.dimensions)
-    base = [d for d in image.dimensions if d.r == finest]
-    channels, slices = max(d.c for d in base) + 1, max(d.z for d in base) + 1
-    check("the number of channels", channels, LIMITS.channels)
-    check("the number of planes", channels * slices, PLANES)
-    if len({(d.c, d.z) for d in base}) < channels * slices:
-        own.warnings.append(f"{image.name}: planes are missing and shown empty")
-    layers: list[Layer] = []
-    for r in sorted({d.r for d in image.dimensions}):
-        members = [d for d in image.dimensions if d.r == r]
-        pages = np.empty((1, channels, slices), object)
-        for d in members:
-            page = own.page(d.ifd)
-            if (page.imagelength, page.imagewidth) != (d.height, d.width):
-                raise Damaged(f"page {d.ifd} is {page.imagewidth}x{page.imagelength}, the XML says {d.width}x{d.height}")
-            if d.c < channels and d.z < slices:
-                pages[0, d.c, d.z] = page
-        what = f"{image.name}: level {members[0].width}x{members[0].height}"
-        if layers and {(d.c, d.z) for d in members} != {(d.c, d.z) for d in base}:
-            own.warnings.append(f"{what} has {len(members)} of {len(base)} planes and is left out")
-            continue
-        _add(own, layers, pages, what)
-    return layers
-
-
-def _add(own: _File, layers: list[Layer], pages: np.ndarray, what: str) -> None:
-    try:
-        layer = layer_of(pages, sources_of(pages, own.tiff.source))
-    except Unsupported as error:
-        if not layers:
-            raise
-        own.warnings.append(f"{what} is left out: {error}")
-        return
-    if layers and not fits(layers[0].size, layer.size):
-        own.warnings.append(f"{what} is no reduced image of the first and is left out")
-        return
-    layers.append(layer)
-
-
-def _level(own: _File, layer: Layer, samples: Samples, scale: float) -> Level:
-    return build_level(own.tiff.source, layer.storage, layer.planes, samples.facts(scale))
-
-
-def _channels(image: Image, count: int, per_page: int) -> Sequence[Channel]:
-    """Channels by their index in the XML; further samples of a page have no description."""
-    named = {index * per_page: channel for index, channel in image.channels.items()}
-    return [named.get(i, Channel()) for i in range(count)]
-
-
-def _um(nanometres: float | None, pixels: int) -> float | None:
-    return nanometres / 1000 / pixels if nanometres is not None and nanometres > 0 else None
-
-
-def _position(image: Image) -> Position | None:
-    if image.offset_x is None or image.offset_y is None:
-        return None
-    return Position(image.offset_y / 1000, image.offset_x / 1000)
-
-
-def _facts(page: TiffPage, image: Image) -> Facts:
-    """The device's model and version list the scanner first, then its software, between semicolons."""
-    tags = facts_of(page)
-    model = image.device_model
-    return replace(
-        tags,
-        acquired=_date(image.created) or tags.acquired,
-        microscope_manufacturer="Leica" if model and model.startswith("Leica") else tags.microscope_manufacturer,
-        microscope_model=model or tags.microscope_model,
-        objective_na=image.aperture,
-    )
-
-
-def _date(value: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(value) if value else None
-    except ValueError:
-        return None
+    return opened(path)
 
 
 DRIVER = Driver("scn", (".scn",), matches, open_slide, library="tifffile")

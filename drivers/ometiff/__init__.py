@@ -1,0 +1,1 @@
+"""An OME-TIFF: how its scenes are put together. The driver is drivers/formats/ometiff.py."""

@@ -1,0 +1,1 @@
+"""A QPTIFF: how its scenes are put together. The driver is drivers/formats/qptiff.py."""
