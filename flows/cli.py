@@ -148,10 +148,12 @@ def plan(
     exists: Exists = None,
     resume: Resume = None,
     verify: Verify = None,
+    progress: ProgressMode = "auto",
     as_json: Json = False,
 ) -> int:
     """What convert would write with the same options; writes nothing."""
     options = _options(profile, locals())
+    _check_progress(progress)
     from converter.planning import plan_slide
     from drivers.discovery import open_slide
     from flows.outcome import KNOWN
@@ -193,8 +195,7 @@ def convert(
 ) -> int:
     """Convert slides; each output appears only when it is whole and verified."""
     options = _options(profile, locals())
-    if progress not in ("auto", "none"):
-        raise typer.BadParameter(f"--progress is auto or none, not {progress!r}")
+    _check_progress(progress)
     from flows.batch import convert_all
     from flows.naming import targets
     from flows.outcome import batch_code
@@ -205,6 +206,11 @@ def convert(
     with observers("none" if as_json and not sys.stderr.isatty() else progress) as observe:
         outcomes = convert_all(work, options, observe, lambda outcome: _report(outcome, as_json))
     return batch_code([outcome.code for outcome in outcomes])
+
+
+def _check_progress(mode: str) -> None:
+    if mode not in ("auto", "none"):
+        raise typer.BadParameter(f"--progress is auto or none, not {mode!r}")
 
 
 def _as_interrupt(_signal: int, _frame: object) -> None:
