@@ -25,6 +25,7 @@ from converter.publish import publish
 from converter.receipt import Receipt
 from converter.run import Amount, Damage, Work, run_image
 from converter.stage import Stage, open_stage
+from converter.stored import open_directly, open_with_zarr
 from converter.version import product_version
 from drivers import open_slide
 from drivers.errors import Unreadable
@@ -97,7 +98,7 @@ def convert(path: Path, target: Path, conversion: Conversion) -> Receipt:
             plan = plan_slide(slide, options)
         _require_memory(plan, options)
         require_space(target, plan.estimated_bytes)
-        if options.verify != "none":
+        if options.verify == "full":
             aside.submit(_warm_reader)
         stage = open_stage(target)
         try:
@@ -176,7 +177,7 @@ def _result(identity: Future[str], slide: Slide) -> str:
 
 
 def _warm_reader() -> None:
-    # Verifying reads the store with zarr, whose import takes longer than the verification: it overlaps with the writing.
+    # A full verification reads the store with zarr, whose import overlaps with the writing.
     import zarr  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
@@ -214,7 +215,8 @@ def _verify(stage: Stage, slide: Slide, options: Options) -> None:
         return
     from converter.verify import verify_store
 
-    report = verify_store(stage.store, slide=slide, depth=options.verify)
+    opener = open_with_zarr if options.verify == "full" else open_directly
+    report = verify_store(stage.store, slide=slide, depth=options.verify, opener=opener)
     if not report.ok:
         raise NotTrue(f"{slide.path.name}: the store failed its own check and is not published: {report.violations[0]}")
 
