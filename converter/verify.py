@@ -195,7 +195,7 @@ def _check_pixels(report: Report, group: Group, level: tuple[str, Any], source: 
         return
     full = report.depth == "full"
     boxes = list(_tiling(shape, array, group.axes)) if full else list(_sample(shape))
-    kept = Straddlers(boxes[0].shape if full else Shape(1, shape.c, 1, _QUICK_SIDE, _QUICK_SIDE))
+    kept = Straddlers(boxes[0].shape) if full else None
 
     def compare(box: Box) -> _Compared:
         try:
@@ -204,7 +204,7 @@ def _check_pixels(report: Report, group: Group, level: tuple[str, Any], source: 
             return _Compared(box, fault=f"cannot be read: {type(error).__name__}: {_line(error)}")
         if source is None:
             return _Compared(box)
-        return _against(source, box, (stored, kept if full else None, _decoder(source, report.filled)))
+        return _against(source, box, (stored, kept, _decoder(source, report.filled)))
 
     with ThreadPoolExecutor(_READERS) as pool:
         for found in pool.map(compare, boxes):

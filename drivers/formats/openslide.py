@@ -13,8 +13,6 @@ from pathlib import Path
 from drivers.model import Driver, Slide
 from drivers.openslide.signs import vendor_of
 
-VENDORS = {"mirax", "ventana", "hamamatsu", "trestle", "sakura"}
-
 
 def matches(path: Path, head: bytes) -> bool:
     """The marks of these formats, confirmed by OpenSlide where it is installed."""
