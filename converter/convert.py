@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from converter.contents import scenes_of, write_groups, write_icc, write_image, write_manifest, write_ome_xml, write_root
 from converter.errors import NotTrue, OverMemory, SourceChanged
@@ -39,6 +40,19 @@ def unobserved(name: str, amount: Amount) -> None:
     """An observer that does nothing."""
 
 
+def directly[T](_name: str, work: Callable[[], T]) -> T:
+    """Run a step of a conversion as it is; its name is for those who watch steps."""
+    return work()
+
+
+class Step(Protocol):
+    """How a step of a conversion is run."""
+
+    def __call__[T](self, name: str, work: Callable[[], T], /) -> T:
+        """Run `work` and return what it returns."""
+        ...
+
+
 @dataclass(slots=True)
 class Conversion:
     """What one conversion carries along. `stop` may be set from any thread or signal handler."""
@@ -47,6 +61,12 @@ class Conversion:
     stop: threading.Event = field(default_factory=threading.Event)
     observe: Observer = unobserved
     timings: dict[str, float] = field(default_factory=dict[str, float])
+    step: Step = directly
+    """Runs the steps plan, convert (one an image), verify, publish: a workflow engine makes tasks of them."""
+    fence: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered around the rename that publishes; raises where this run may not publish any more."""
+    identity: str | None = None
+    """Fingerprint of the slide where the caller has taken it already."""
 
     @contextmanager
     def timed(self, name: str) -> Generator[None]:
@@ -93,9 +113,9 @@ def convert(path: Path, target: Path, conversion: Conversion) -> Receipt:
         if old is not None:
             return replace(old, seconds=time.perf_counter() - start)
         refuse_early(slide, target, options)
-        identity = aside.submit(fingerprint, slide.files, conversion.stop.is_set)
+        identity = aside.submit(_identity, slide, conversion)
         with conversion.timed("plan"):
-            plan = plan_slide(slide, options)
+            plan = conversion.step("plan", lambda: plan_slide(slide, options))
         _require_memory(plan, options)
         require_space(target, plan.estimated_bytes)
         if options.verify == "full":
@@ -106,6 +126,10 @@ def convert(path: Path, target: Path, conversion: Conversion) -> Receipt:
         finally:
             stage.discard()
     return replace(receipt, seconds=time.perf_counter() - start, timings=dict(conversion.timings))
+
+
+def _identity(slide: Slide, conversion: Conversion) -> str:
+    return conversion.identity or fingerprint(slide.files, conversion.stop.is_set)
 
 
 @contextmanager
@@ -135,13 +159,18 @@ def _staged(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion
     receipt = _receipt(slide, plan, place, (written, time.perf_counter() - start))
     write_root(plan, slide, (stage, receipt))
     with conversion.timed("verify"):
-        _verify(stage, slide, conversion.options)
+        conversion.step("verify", lambda: _verify(stage, slide, conversion.options))
     if not _as_before(slide, place.before):
         raise SourceChanged(f"{slide.path.name}: changed while it was converted; let its writer finish and convert again")
     with conversion.timed("publish"):
         stage.sync()
-        publish(stage, place.target, replace=conversion.options.exists == "replace")
+        conversion.step("publish", lambda: _publish(place, conversion))
     return receipt
+
+
+def _publish(place: _Place, conversion: Conversion) -> None:
+    with conversion.fence():
+        publish(place.stage, place.target, replace=conversion.options.exists == "replace")
 
 
 def _as_before(slide: Slide, before: Look) -> bool:
@@ -159,7 +188,7 @@ def _write(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion)
         for scene, image in scenes_of(slide, plan):
             work.progress = _named(conversion.observe, image)
             work.window.begin(scene.shape.c)
-            run_image(scene, image, work)
+            conversion.step(f"convert {image.name}", partial(run_image, scene, image, work))
             write_image(scene, image, (stage, work, plan))
         identity = _result(place.identity, slide)
     from_xml = write_ome_xml(slide, plan, stage)
