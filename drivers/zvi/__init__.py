@@ -1,0 +1,1 @@
+"""Zeiss AxioVision ZVI: compound file, tags, image items, mosaics. The driver is drivers/formats/zvi.py."""
