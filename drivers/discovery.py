@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from drivers import formats
 from drivers.errors import Damaged, DriverError, LimitExceeded, Unreadable, Unsupported
 from drivers.files import read_head
+from drivers.location import Location, Url, check_url, location
 from drivers.model import Driver, Slide
 
 GROUP = "slidemill.drivers"
@@ -63,22 +64,33 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
     return best[0]
 
 
-def open_slide(path: str | Path, drivers: Sequence[Driver] | None = None) -> Slide:
-    """Open a slide with the driver that recognises it. The caller closes it (`with open_slide(p) as slide`).
+def open_slide(path: str | Path | Url, drivers: Sequence[Driver] | None = None) -> Slide:
+    """Open a slide, a path or a URL, with the driver that recognises it. The caller closes it (`with open_slide(p) as s`).
 
     Raises a DriverError whose message is one line: Unsupported, Damaged, Incomplete, Unreadable, LimitExceeded or
     UnsafePath.
     """
-    path = Path(path)
+    place = location(path)
     if drivers is None:
         drivers = [f.driver for f in find_drivers() if f.driver is not None]
-    driver = driver_for(path, drivers)
+    opened = _opener(place, drivers)
     try:
-        return driver.open(path)
+        return opened()
     except DriverError:
         raise
     except Exception as error:
-        raise translated(error, path.name) from error
+        raise translated(error, place.name) from error
+
+
+def _opener(place: Location, drivers: Sequence[Driver]) -> Callable[[], Slide]:
+    if isinstance(place, Path):
+        driver = driver_for(place, drivers)
+        return lambda: driver.open(place)
+    check_url(place)
+    ready = [d.open_url for d in drivers if d.open_url is not None]
+    if len(ready) != 1:
+        raise Unsupported(f"{place.name}: {'no driver' if not ready else 'more than one driver'} reads URLs")
+    return lambda: ready[0](place)
 
 
 def translated(error: Exception, where: str) -> DriverError:

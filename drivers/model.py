@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.geometry import Shape
+from drivers.location import Location, Remote, Url
 from drivers.tiles import TileIndex
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Position:
 
     y_um: float
     x_um: float
+    z_um: float | None = None
+    """Focus of the first slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Facts:
     objective_model: str | None = None
     objective_na: float | None = None
     immersion: str | None = None
+    detector_model: str | None = None
     software: str | None = None
     ome_xml: str | None = None
     """The file's own OME-XML, whole, where the format carries one."""
@@ -214,10 +218,10 @@ class Scene:
 class Slide:
     """An open file set. The opener closes it; scenes and levels are not to be read afterwards."""
 
-    path: Path
+    path: Location
     driver: str
     files: Sequence[Path]
-    """Every file the slide needs, the given one first."""
+    """Every file the slide needs, the given one first; none for a slide behind a URL."""
     scenes: Sequence[Scene]
     associated: Mapping[str, Scene]
     """By role: "label", "macro", "thumbnail", ..."""
@@ -225,6 +229,8 @@ class Slide:
     raw_metadata: str | None = field(default=None, repr=False)
     """The vendor's own text. May name patients and people: never written to a store unless asked for."""
     warnings: Sequence[str] = ()
+    remote: Remote | None = None
+    """Of a slide behind a URL: what lies there."""
 
     def __enter__(self) -> Slide:
         return self
@@ -248,3 +254,5 @@ class Driver:
     specific: bool = True
     library: str = ""
     """Distribution the driver stands on, for `slidemill drivers`."""
+    open_url: Callable[[Url], Slide] | None = None
+    """Opens a URL, where the driver can; most formats are files only."""

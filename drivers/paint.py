@@ -20,6 +20,11 @@ def blank(level: Level, box: Box) -> Pixels:
     return np.full((t, c, z, y, x), level.fill, level.dtype)
 
 
+def vacant(level: Level, box: Box) -> bool:
+    """Whether no tile lies in `box`: painting it would give the level's fill and nothing else."""
+    return next(iter(level.index.tiles(box)), None) is None
+
+
 def paint(level: Level, box: Box, read: Callable[[Tile], Pixels] | None = None) -> Pixels:
     """Pixels of `box`, shape `box.shape`, axes t c z y x, the level's dtype; fill where no tile lies or outside the level.
 

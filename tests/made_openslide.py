@@ -1,12 +1,15 @@
-"""Slides that only OpenSlide reads, made by their published layouts (openslide.org/formats): MRXS, Trestle and VMS.
+"""Slides that only OpenSlide reads, made by their published layouts (openslide.org/formats): MRXS, Trestle, VMS and VMU,
+BIF, Sakura.
 
 No real file of these formats was met: OpenSlide itself is both the reader and the judge of what is made here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -147,6 +150,129 @@ def vms(path: Path) -> None:
     path.write_text("\r\n".join(lines) + "\r\n")
 
 
+def vmu(path: Path) -> None:
+    """A Hamamatsu VMU slide: pictures of 12 bits, not compressed, in columns of 128 pixels."""
+    pixels = tissue(256, 384, 96).astype(np.uint16) * 16 + 7
+    _ngr(path.parent / f"{path.stem}.ngr", pixels, 128)
+    _ngr(path.parent / f"{path.stem}_map.ngr", reduced(tissue(256, 384, 96), 4).astype(np.uint16) * 16, 96)
+    (path.parent / f"{path.stem}_macro.jpg").write_bytes(jpeg(tissue(40, 60, 97)))
+    lines = ["[Uncompressed Virtual Microscope Specimen]", "NoLayers=1", f"ImageFile={path.stem}.ngr", "MapScale=4"]
+    lines += [f"MapFile={path.stem}_map.ngr", f"MacroImage={path.stem}_macro.jpg", "BitsPerPixel=36", "PixelOrder=RGB"]
+    lines += ["SourceLens=20", "PhysicalWidth=192000", "PhysicalHeight=128000"]
+    lines += ["PhysicalMacroWidth=1", "PhysicalMacroHeight=1"]
+    path.write_text("\r\n".join(lines) + "\r\n")
+
+
+def _ngr(path: Path, pixels: NDArray[np.uint16], column: int) -> None:
+    height, width = pixels.shape[:2]
+    columns = [pixels[:, x : x + column].astype("<u2").tobytes() for x in range(0, width, column)]
+    path.write_bytes(struct.pack("<2sHiiiiii", b"GN", 0, width, height, column, 0, 0, 28) + b"".join(columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Bif:
+    """A Ventana slide: one area of tiles that overlap."""
+
+    across: int = 3
+    down: int = 2
+    overlap: tuple[int, int] = (8, 6)
+    """(x, y)"""
+
+
+def bif_picture(slide: Bif) -> NDArray[np.uint8]:
+    """What the tiles show together."""
+    width = slide.across * (TILE - slide.overlap[0]) + slide.overlap[0]
+    height = slide.down * (TILE - slide.overlap[1]) + slide.overlap[1]
+    return tissue(400, 400, 90)[:height, :width]
+
+
+def bif(path: Path, slide: Bif = Bif()) -> None:
+    """A BigTIFF with label, thumbnail and two levels of 64 x 64 tiles."""
+    shown = bif_picture(slide)
+    stored = np.empty((slide.down * TILE, slide.across * TILE, 3), np.uint8)
+    for row, column in np.ndindex(slide.down, slide.across):
+        y, x = row * (TILE - slide.overlap[1]), column * (TILE - slide.overlap[0])
+        place = (slice(row * TILE, (row + 1) * TILE), slice(column * TILE, (column + 1) * TILE))
+        stored[place] = shown[y : y + TILE, x : x + TILE]
+    scan = '<?xml version="1.0"?><iScan Magnification="20" ScanRes="0.465" UnitNumber="BI1" UserName="Canary" Z-layers="1"/>'
+    common: dict[str, Any] = {"metadata": None, "photometric": "rgb"}
+    tiled: dict[str, Any] = {"tile": (TILE, TILE), "compression": "jpeg", "compressionargs": {"level": 95}}
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        writer.write(tissue(50, 120, 91), description="Label Image", extratags=[_xmp(scan)], **common)
+        writer.write(tissue(40, 60, 92), description="Thumbnail", **common)
+        writer.write(stored, description="level=0 mag=20 quality=95", extratags=[_xmp(_joints(slide))], **common, **tiled)
+        writer.write(reduced(stored, 2), description="level=1 mag=10 quality=95", **common, **tiled)
+
+
+def _xmp(text: str) -> tuple[Any, ...]:
+    return (700, 1, len(text) + 1, text.encode() + b"\0", True)
+
+
+def _joints(slide: Bif) -> str:
+    """How the tiles lie: numbered from the lowest row up, every second row from the right."""
+
+    def number(row: int, column: int) -> int:
+        up = slide.down - 1 - row
+        return up * slide.across + (slide.across - 1 - column if up % 2 else column) + 1
+
+    def joint(direction: str, one: int, two: int, overlap: tuple[int, int]) -> str:
+        words = f'Direction="{direction}" Tile1="{one}" Tile2="{two}" OverlapX="{overlap[0]}" OverlapY="{overlap[1]}"'
+        return f'<TileJointInfo FlagJoined="1" Confidence="100" {words}/>'
+
+    found: list[str] = []
+    for row, column in np.ndindex(slide.down, slide.across):
+        here = number(row, column)
+        if column + 1 < slide.across:
+            found.append(joint("RIGHT", here, number(row, column + 1), (slide.overlap[0], 0)))
+        if row:
+            found.append(joint("UP", here, number(row - 1, column), (0, slide.overlap[1])))
+    area = f'AOIScanned="1" AOIIndex="0" Pos-X="0" Pos-Y="0" Width="{TILE}" Height="{TILE}"'
+    area += f' NumRows="{slide.down}" NumCols="{slide.across}"'
+    origin = '<AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin>'
+    info = f"<SlideStitchInfo><ImageInfo {area}>{''.join(found)}</ImageInfo></SlideStitchInfo>"
+    return f'<?xml version="1.0"?><EncodeInfo Ver="2">{info}{origin}</EncodeInfo>'
+
+
+def sakura(path: Path) -> None:
+    """An SQLite database with two levels of 64 x 64 tiles, every colour a JPEG of its own."""
+    pixels = tissue(300, 406, 93)
+    with contextlib.closing(sqlite3.connect(path)) as base:
+        base.executescript(_SAKURA)
+        entries = [("++MagicBytes", "SVGigaPixelImage"), ("++VersionBytes", "1.0.0.0")]
+        base.executemany("insert into pool values (?, ?)", entries)
+        header = struct.pack("<5I", TILE, pixels.shape[1], pixels.shape[0], 0, 1)
+        base.execute("insert into pool values ('Header', ?)", (header,))
+        for step in (1, 2):
+            base.executemany("insert into pool values (?, ?)", _sakura_tiles(reduced(pixels, step), step))
+        scans = [jpeg(tissue(height, 40, 95)) for height in (30, 31, 32)]
+        base.execute("insert into SVSlideDataXPO values (1, 'Canary', '', '', 'Canary', '', '', 1, 2)")
+        base.execute("insert into SVHRScanDataXPO values (1, 1, '', '', '', '', 0.00025, 40.0, '', ?)", scans[:1])
+        base.executemany("insert into SVScannedImageDataXPO values (?, ?)", [(1, scans[1]), (2, scans[2])])
+        base.commit()
+
+
+_SAKURA = """
+create table DataManagerSQLiteConfigXPO (OID integer, TableName text);
+insert into DataManagerSQLiteConfigXPO values (1, 'pool');
+create table pool (id text, data blob); create table SVScannedImageDataXPO (OID integer, Image blob);
+create table SVSlideDataXPO (OID integer, SlideId text, Date text, Description text, Creator text, DiagnosisCode text,
+    Keywords text, m_labelScan integer, m_overviewScan integer);
+create table SVHRScanDataXPO (OID integer, ParentSlide integer, ScanId text, Date text, Name text, Description text,
+    ResolutionMmPerPix real, NominalLensMagnification real, FocussingMethod text, ThumbnailImage blob);
+"""
+
+
+def _sakura_tiles(pixels: NDArray[Any], step: int) -> Iterator[tuple[str, bytes]]:
+    """(name, JPEG): the name tells the place in pixels of level 0, the step, the colour and the focal plane."""
+    for y in range(0, pixels.shape[0], TILE):
+        for x in range(0, pixels.shape[1], TILE):
+            full = np.full((TILE, TILE, 3), 255, np.uint8)
+            block = pixels[y : y + TILE, x : x + TILE]
+            full[: block.shape[0], : block.shape[1]] = block
+            for color in range(3):
+                yield f"T;{x * step}|{y * step};{step};{color};0", jpeg(full[..., color])
+
+
 MRXS = Mrxs()
 _FACTS: dict[str, Any] = {"driver": "openslide", "oracle": False, "rgb": True, "fill": 255, "dtype": "uint8"}
 _MRXS_LEVELS = [(1, 3, 1, 256, 384), (1, 3, 1, 128, 192), (1, 3, 1, 64, 96)]
@@ -156,6 +282,21 @@ MADE += [
         "slide.mrxs",
         partial(make_mrxs, slide=MRXS),
         _FACTS | {"levels": _MRXS_LEVELS, "scales": [1, 2, 4], "magnification": 20.0},
+    ),
+    ("slide.vmu", vmu, _FACTS | {"levels": [(1, 3, 1, 256, 384)], "associated": ["macro"], "pixel_size_um": 0.5}),
+    (
+        "slide.bif",
+        bif,
+        _FACTS
+        | {"levels": [(1, 3, 1, 122, 176), (1, 3, 1, 61, 88)], "scales": [1, 2], "associated": ["macro", "thumbnail"]}
+        | {"pixel_size_um": 0.465, "magnification": 20.0},
+    ),
+    (
+        "slide.svslide",
+        sakura,
+        _FACTS
+        | {"levels": [(1, 3, 1, 300, 406), (1, 3, 1, 150, 203)], "scales": [1, 2], "magnification": 40.0}
+        | {"associated": ["label", "macro", "thumbnail"], "pixel_size_um": 0.25},
     ),
     ("slide.vms", vms, _FACTS | {"levels": [(1, 3, 1, 256, 512)], "associated": ["macro"], "pixel_size_um": 0.5}),
 ]

@@ -11,9 +11,10 @@ import pytest
 import slideio
 
 from drivers import open_slide, paint
+from drivers.afi.slide import channel_names
 from drivers.discovery import driver_for, find_drivers
 from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, UnsafePath
-from drivers.formats.afi import DRIVER, channel_names
+from drivers.formats.afi import DRIVER
 from drivers.geometry import Box, Shape
 from tests import made_afi
 from tests.made_afi import KINDS, MADE, Afi, make_afi

@@ -15,8 +15,9 @@ import slideio
 import tifffile
 
 from drivers import open_slide, paint
+from drivers.aperio.slide import parse_description
 from drivers.errors import Damaged, Unsupported
-from drivers.formats.aperio import DRIVER, parse_description
+from drivers.formats.aperio import DRIVER
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels
 from tests import made_svs

@@ -16,7 +16,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image
 
 from drivers import open_slide, paint
 from drivers.errors import Damaged, LimitExceeded, Unsupported
@@ -43,6 +43,7 @@ from tests.made_gdal import (
     png_with,
     turned_jpeg,
 )
+from tests.oracles import by_pillow
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 
@@ -55,10 +56,7 @@ def level0(slide: Slide) -> Pixels:
 
 def shown(path: Path) -> Pixels:
     """What Pillow shows."""
-    with Image.open(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        pixels = np.asarray(turned.convert("RGB") if turned.mode not in ("L", "I;16") else turned)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+    return by_pillow(path)[0, :, 0].transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("name", [name for name, _, facts in made_gdal.MADE if facts.get("dtype") == "uint8"])

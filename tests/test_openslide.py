@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,27 @@ import openslide
 import pytest
 
 from drivers import open_slide, paint
-from drivers.errors import Damaged, Incomplete, UnsafePath, Unsupported
+from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath, Unsupported
 from drivers.formats.openslide import DRIVER
 from drivers.geometry import Box
 from drivers.model import Level, Pixels
 from drivers.openslide.library import composed
-from tests.made_openslide import MADE, MRXS, TILE, Mrxs, canvas, make_mrxs, trestle, vms
+from tests.made_openslide import (
+    MADE,
+    MRXS,
+    TILE,
+    Bif,
+    Mrxs,
+    bif,
+    bif_picture,
+    canvas,
+    make_mrxs,
+    sakura,
+    trestle,
+    vms,
+    vmu,
+)
+from tests.made_svs import reduced, tissue
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 
@@ -97,6 +113,68 @@ def test_levels_of_vms_are_made_anew_and_all_files_are_listed(tmp_path: Path) ->
         assert len(slide.scenes[0].levels) == 1
         assert sorted(p.name for p in slide.files) == ["a.vms", "a_0.jpg", "a_1.jpg", "a_macro.jpg", "a_map.jpg"]
         assert slide.associated["macro"].shape[3:] == (64, 128)
+
+
+def near(found: Pixels, expected: Pixels) -> bool:
+    """Whether JPEG stands between them, and nothing else."""
+    return found.shape == expected.shape and float(np.abs(found.astype(int) - expected).mean()) < 3
+
+
+def test_tiles_of_bif_that_overlap_are_put_together(tmp_path: Path) -> None:
+    slide = Bif(across=4, down=3, overlap=(10, 6))
+    bif(tmp_path / "a.bif", slide)
+    with open_slide(tmp_path / "a.bif") as opened:
+        scene = opened.scenes[0]
+        assert opened.driver == "openslide"
+        assert scene.shape[3:] == (3 * 64 - 2 * 6, 4 * 64 - 3 * 10)
+        assert near(whole(scene.levels[0]), bif_picture(slide))
+        assert (scene.magnification, scene.pixel_size.x_um) == (20, 0.465)
+        assert scene.facts.microscope_manufacturer == "Ventana"
+        assert opened.associated["macro"].shape[3:] == (50, 120)
+        assert "Canary" in (opened.raw_metadata or "")
+        assert "Canary" not in str(scene.facts)
+
+
+def test_sakura_is_read_out_of_its_database(tmp_path: Path) -> None:
+    sakura(tmp_path / "a.svslide")
+    with open_slide(tmp_path / "a.svslide") as opened:
+        scene = opened.scenes[0]
+        assert near(whole(scene.levels[0]), tissue(300, 406, 93))
+        assert near(whole(scene.levels[1]), reduced(tissue(300, 406, 93), 2))
+        assert scene.levels[0].tile[3:] == (300, 406)  # its tiles of 64, several together
+        assert sorted(opened.associated) == ["label", "macro", "thumbnail"]
+        assert "Canary" not in str(scene.facts)
+
+
+def test_vmu_shows_8_of_its_12_bits(tmp_path: Path) -> None:
+    vmu(tmp_path / "a.vmu")
+    with open_slide(tmp_path / "a.vmu") as opened:
+        np.testing.assert_array_equal(whole(opened.scenes[0].levels[0]), tissue(256, 384, 96))
+        assert opened.warnings == ["OpenSlide shows the upper 8 of the 12 bits of this format"]
+        assert sorted(p.name for p in opened.files) == ["a.ngr", "a.vmu", "a_macro.jpg", "a_map.ngr"]
+    (tmp_path / "a.ngr").unlink()
+    with pytest.raises(Incomplete, match=r"a\.vmu.*a\.ngr"):
+        open_slide(tmp_path / "a.vmu")
+
+
+def test_a_database_of_something_else(tmp_path: Path) -> None:
+    import contextlib
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.svslide")) as base:
+        base.execute("create table something (id text)")
+        base.commit()
+    with pytest.raises(Damaged, match=r"a\.svslide"):
+        open_slide(tmp_path / "a.svslide")
+
+
+@pytest.mark.parametrize(("name", "maker"), [("a.bif", bif), ("a.svslide", sakura), ("a.vmu", vmu)])
+def test_files_that_are_cut_short(tmp_path: Path, name: str, maker: Callable[[Path], object]) -> None:
+    maker(tmp_path / name)
+    data = tmp_path / ("a.ngr" if name == "a.vmu" else name)
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(DriverError, match=name.replace(".", r"\.")), open_slide(tmp_path / name) as slide:
+        whole(slide.scenes[0].levels[0])
 
 
 def test_only_its_own_are_claimed(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_facts(tmp_path: Path) -> None:
         facts = slide.scenes[0].facts
         assert (facts.microscope_manufacturer, facts.microscope_serial) == ("PHILIPS", "FMT0123")
         assert facts.acquired == datetime(2016, 7, 18, 12, 23)  # noqa: DTZ001
-        assert facts.software == "Philips DP v1.0"
+        assert facts.software == "1.6.6186, x"
         assert slide.scenes[0].icc == ICC
         assert slide.scenes[0].magnification is None
 

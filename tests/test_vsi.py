@@ -35,6 +35,7 @@ from tests.made_vsi import (
     Vsi,
     Z,
     colour,
+    ets,
     make_vsi,
     noise,
 )
@@ -325,3 +326,50 @@ def test_a_loop_in_the_tags(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(Damaged, match=r"a\.vsi"):
         open_slide(path)
+
+
+# -- several files in the folder of an image --
+
+
+def beside(path: Path, name: str, stack: Stack, index: int = 1) -> Path:
+    """A further file beside the .ets file of an image."""
+    other = companion(path, index).with_name(name)
+    other.write_bytes(ets(stack))
+    return other
+
+
+def test_of_several_files_the_one_of_the_right_size_is_meant(tmp_path: Path) -> None:
+    stack = replace(FIVE, pixels=[noise((1, 1, 1, 200, 150))])
+    path = make_vsi(tmp_path / "a.vsi", Vsi((stack, replace(stack, index=2, name="second"))))
+    beside(path, "frame_t_1.ets", replace(stack, pixels=[noise((1, 1, 1, 500, 150))]))
+    beside(path, "frame_t_0.ets", replace(stack, pixels=[noise((1, 1, 1, 90, 90))]), 2)
+    with open_slide(path) as slide:
+        assert [scene.name for scene in slide.scenes] == ["five axes", "second"]
+        assert sorted(p.parent.name + p.name for p in slide.files[1:]) == ["stack1frame_t.ets", "stack2frame_t.ets"]
+        assert [warning.partition(" ")[0] for warning in slide.warnings] == ["frame_t_1.ets", "frame_t_0.ets"]
+        for scene in slide.scenes:
+            level = scene.levels[0]
+            np.testing.assert_array_equal(paint(level, Box.of(level.shape)), stack.pixels[0])
+
+
+def test_files_that_are_not_told_apart_are_scenes(tmp_path: Path) -> None:
+    stack = replace(FIVE, pixels=[noise((1, 1, 1, 200, 150))])
+    path = make_vsi(tmp_path / "a.vsi", Vsi((stack,)))
+    others = [noise((1, 1, 1, 200, 150)) + 3, noise((1, 1, 1, 200, 150)) + 5]
+    for number, pixels in enumerate(others):
+        beside(path, f"frame_t_{number}.ets", replace(stack, pixels=[pixels]))
+    with open_slide(path) as slide:
+        assert [scene.name for scene in slide.scenes] == ["five axes 1", "five axes 2", "five axes 3"]
+        assert [p.name for p in slide.files] == ["a.vsi", "frame_t.ets", "frame_t_0.ets", "frame_t_1.ets"]
+        assert slide.warnings == ["the pixels of image five axes lie in 3 files that are not told apart; each is a scene"]
+        for scene, pixels in zip(slide.scenes, [stack.pixels[0], *others], strict=True):
+            level = scene.levels[0]
+            np.testing.assert_array_equal(paint(level, Box.of(level.shape)), pixels)
+
+
+def test_blobs_are_no_pixels(tmp_path: Path) -> None:
+    path = make_vsi(tmp_path / "a.vsi", Vsi((FIVE,)))
+    companion(path).with_name("blob_1.ets").write_bytes(b"SIS\0 something else")
+    with open_slide(path) as slide:
+        assert [p.name for p in slide.files] == ["a.vsi", "frame_t.ets"]
+        assert slide.warnings == []

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from drivers.czi.segments import Region, segment
@@ -80,7 +81,7 @@ def notes_of(xml: str | None) -> Notes:
     return Notes(
         PixelSize(*(_distance(top, axis) for axis in "YXZ")),
         _magnification(top, image, instrument, objective),
-        _positive(_text(image, "Dimensions/T/Positions/Interval/Increment")),
+        _time_step(image),
         _channels(top, image),
         _scenes(image),
         Facts(
@@ -90,6 +91,7 @@ def notes_of(xml: str | None) -> Notes:
             objective_model=_text(objective, "Manufacturer/Model") or _attribute(objective, "Name"),
             objective_na=_positive(_text(objective, "LensNA")),
             immersion=_text(objective, "Immersion"),
+            detector_model=_detector(instrument),
             software=_software(top),
         ),
     )
@@ -107,7 +109,7 @@ def _attribute(element: Element | None, name: str) -> str | None:
 
 def _positive(text: str | None) -> float | None:
     value = number(text)
-    return value if value is not None and value > 0 else None
+    return _rounded(value) if value is not None and value > 0 else None
 
 
 def _rounded(value: float) -> float:
@@ -121,6 +123,17 @@ def _distance(top: Element, axis: str) -> float | None:
             metres = _positive(_text(item, "Value"))
             return None if metres is None else _rounded(metres * 1e6)
     return None
+
+
+def _time_step(image: Element | None) -> float | None:
+    """The interval, or the distance of listed times where they are equally far apart, in seconds."""
+    stated = _positive(_text(image, "Dimensions/T/Positions/Interval/Increment"))
+    times = [number(part) for part in (_text(image, "Dimensions/T/Positions/List/Offsets") or "").split()]
+    known = [time for time in times if time is not None]
+    if stated is not None or len(known) < 2 or len(known) != len(times):
+        return stated
+    steps = [b - a for a, b in pairwise(known)]
+    return _rounded(sum(steps) / len(steps)) if min(steps) > 0 and max(steps) - min(steps) <= 0.01 * max(steps) else None
 
 
 def _objective(image: Element | None, instrument: Element | None) -> Element | None:
@@ -148,6 +161,14 @@ def _magnification(
 def _microscope(instrument: Element | None) -> str | None:
     microscope = None if instrument is None else instrument.find("Microscopes/Microscope")
     return _attribute(microscope, "Name") or _text(microscope, "System")
+
+
+def _detector(instrument: Element | None) -> str | None:
+    """The camera, where there is one: of several no channel says which is its own."""
+    found = [] if instrument is None else instrument.findall("Detectors/Detector")
+    if len(found) != 1:
+        return None
+    return _text(found[0], "Manufacturer/Model") or _attribute(found[0], "Name")
 
 
 def _software(top: Element) -> str | None:

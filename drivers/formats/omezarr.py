@@ -1,4 +1,4 @@
-"""OME-Zarr 0.1 to 0.5 as input: a folder with a multiscale image, a bioformats2raw layout or a plate.
+"""OME-Zarr 0.1 to 0.5 as input: a folder or URL with a multiscale image, a bioformats2raw layout or a plate.
 
 What it does is in drivers/omezarr/.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from drivers.location import Url
 from drivers.model import Driver, Slide
 
 
@@ -14,9 +15,10 @@ def matches(path: Path, head: bytes) -> bool:
     """A folder that is a Zarr group or array; whether it is OME-Zarr is said when it is opened."""
     if head or not path.is_dir():
         return False
+    from drivers.omezarr.files import LocalFiles
     from drivers.omezarr.node import is_store
 
-    return is_store(path)
+    return is_store(LocalFiles(path))
 
 
 def open_slide(path: Path) -> Slide:
@@ -26,4 +28,11 @@ def open_slide(path: Path) -> Slide:
     return opened(path)
 
 
-DRIVER = Driver("omezarr", (".ome.zarr", ".zarr"), matches, open_slide, library="imagecodecs")
+def open_url(url: Url) -> Slide:
+    """Open OME-Zarr behind an http, https or s3 URL."""
+    from drivers.omezarr.slide import open_url as opened
+
+    return opened(url)
+
+
+DRIVER = Driver("omezarr", (".ome.zarr", ".zarr"), matches, open_slide, library="imagecodecs", open_url=open_url)

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from drivers.errors import DriverError
 from drivers.files import ByteSource
-from drivers.gdal.kinds import Kind
+from drivers.gdal.jp2 import is_plain, is_untiled
+from drivers.gdal.kinds import CODESTREAM, Kind
 from drivers.limits import LIMITS
 
 _CHUNKS = 200_000
@@ -36,6 +37,8 @@ class Embedded:
     """Pixels per metre along y and x."""
     frames: int = 1
     progressive: bool = False
+    at_once: bool = False
+    """JPEG 2000 of one tile, in colours that are shown as stored."""
     icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -154,18 +157,32 @@ def _gif(source: ByteSource, found: Embedded) -> None:
 
 
 def _jp2(source: ByteSource, found: Embedded) -> None:
-    for name, start, stop in _boxes(source, 0, source.size):
-        if name != b"jp2h":
-            continue
-        for inner, a, b in _boxes(source, start, stop):
-            if inner == b"colr" and source.read(a, 1) in (b"\2", b"\3") and b - a <= LIMITS.icc_bytes:
-                found.icc = source.read(a + 3, b - a - 3)
-            elif inner == b"res ":
-                for kind, c, _ in _boxes(source, a, b):
-                    if kind == b"resc":
-                        ny, dy, nx, dx, ey, ex = struct.unpack(">HHHHbb", source.read(c, 10))
-                        found.per_m = (ny / dy * 10.0**ey, nx / dx * 10.0**ex) if dy and dx else None
+    if source.read(0, len(CODESTREAM)) == CODESTREAM:
+        found.at_once = is_untiled(source, 0)
         return
+    space: int | None = None
+    for name, start, stop in _boxes(source, 0, source.size):
+        if name == b"jp2h":
+            space = _jp2_header(source, (start, stop), found)
+        elif name == b"jp2c":
+            found.at_once = is_plain(space) and is_untiled(source, start)
+            return
+
+
+def _jp2_header(source: ByteSource, place: tuple[int, int], found: Embedded) -> int | None:
+    """Profile and resolution out of the header box; gives the enumerated colour space."""
+    space: int | None = None
+    for name, a, b in _boxes(source, *place):
+        if name == b"colr" and source.read(a, 1) == b"\1":
+            space = int.from_bytes(source.read(a + 3, 4), "big")
+        elif name == b"colr" and source.read(a, 1) in (b"\2", b"\3") and b - a <= LIMITS.icc_bytes:
+            found.icc = source.read(a + 3, b - a - 3)
+        elif name == b"res ":
+            for kind, c, _ in _boxes(source, a, b):
+                if kind == b"resc":
+                    ny, dy, nx, dx, ey, ex = struct.unpack(">HHHHbb", source.read(c, 10))
+                    found.per_m = (ny / dy * 10.0**ey, nx / dx * 10.0**ex) if dy and dx else None
+    return space
 
 
 def _boxes(source: ByteSource, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:

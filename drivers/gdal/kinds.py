@@ -21,6 +21,8 @@ class Kind:
     """The library decodes all of the picture before it gives the first row."""
     progressive: bool = False
     """A JPEG whose scans each refine all of the picture: the decoder keeps all of its coefficients, two bytes a sample."""
+    at_once: bool = False
+    """A JPEG 2000 that is decoded at once where that takes little memory: drivers/gdal/jp2.py."""
     pyramid: bool = False
     """Overviews are stored, not made up (GDAL offers JPEG files scaled by the decoder as overviews)."""
 

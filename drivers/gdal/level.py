@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import math
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.errors import Damaged, Unsupported
+from drivers.errors import Damaged, Unreadable, Unsupported
+from drivers.gdal import jp2
 from drivers.gdal.dataset import Handles, Source
 from drivers.gdal.kinds import Kind
+from drivers.gdal.spool import SIDE, Spool, has_room, size_of
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import Level, Pixels
@@ -44,6 +47,11 @@ class Bands:
     def channels(self) -> int:
         """Channels as shown."""
         return len(self.indexes) if self.palette is None else 3
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """Type of the stored samples: colours, or the indices of a palette."""
+        return self.dtype if self.palette is None else np.dtype("u1")
 
 
 def bands_of(dataset: Any, name: str) -> Bands:
@@ -107,37 +115,86 @@ class Reader:
         box = self.grid.place(key)
         height, width = box.shape.y, box.shape.x
         bands = self.bands
-        dtype = np.dtype("u1") if bands.palette is not None else bands.dtype
-        block = np.empty((height, width, len(bands.indexes)), dtype)
+        block = np.empty((height, width, len(bands.indexes)), bands.stored)
         self.handles.read(bands.indexes, (box.start.y, box.start.x, height, width), block.transpose(2, 0, 1))
-        if bands.palette is not None:
-            block = bands.palette[block[..., 0]]
-        return block.transpose(2, 0, 1)[None, :, None]
+        return _shown(block, bands)
 
 
-def build_level(dataset: Any, source: Source, bands: Bands, scale: float, *, turned: bool = False) -> tuple[Level, Handles]:
-    """The level that `dataset` shows, and the handles it reads with. `dataset` itself is not kept.
+@dataclass(frozen=True, slots=True)
+class SpooledReader:
+    """`Level.read` of a grid of blocks of a spool; the key is the grid position."""
+
+    spool: Spool
+    grid: Grid
+    bands: Bands
+    name: str
+
+    def __call__(self, key: Hashable) -> Pixels:
+        assert isinstance(key, Shape)
+        try:
+            return _shown(self.spool.read(self.grid.place(key)), self.bands)
+        except Unreadable as error:
+            raise Unreadable(f"{self.name}: {error}") from error
+
+
+def _shown(block: Pixels, bands: Bands) -> Pixels:
+    """A block (height, width, samples) on five axes, palette indices as colours."""
+    if bands.palette is not None:
+        block = bands.palette[block[..., 0]]
+    return block.transpose(2, 0, 1)[None, :, None]
+
+
+def build_level(
+    dataset: Any, source: Source, bands: Bands, scale: float, *, turned: bool = False
+) -> tuple[Level, Handles | Spool]:
+    """The level that `dataset` shows, and what it reads with, to be closed. `dataset` itself is not kept.
 
     `turned`: the rows will be wanted from the last to the first.
     """
     height, width = int(dataset.height), int(dataset.width)
     _check_size(source, bands, height, width)
     shape = Shape(1, bands.channels, 1, height, width)
-    rows, columns = _block(dataset, source.kind, bands, turned)
+    handles = Handles(source)
+    spool = _spool(handles, bands, (height, width), turned)
+    rows, columns = _block(dataset, source.kind, bands, turned) if spool is None else (SIDE, SIDE)
     tile = Shape(1, bands.channels, 1, min(rows, height), min(columns, width))
-    grid, handles = Grid(shape, tile), Handles(source)
+    grid = Grid(shape, tile)
     level = Level(
         shape=shape,
         dtype=bands.dtype,
         index=grid,
-        read=Reader(handles, grid, bands),
+        read=Reader(handles, grid, bands) if spool is None else SpooledReader(spool, grid, bands, source.name),
         tile=tile,
         fill=255 if bands.rgb and bands.dtype == np.dtype("u1") else 0,
         scale=scale,
         compression=_compression(dataset, source.kind),
         interleaved=bands.channels > 1,
     )
-    return level, handles
+    return level, handles if spool is None else spool
+
+
+def _spool(handles: Handles, bands: Bands, size: tuple[int, int], turned: bool) -> Spool | None:
+    """A spool for a large picture that would be decoded again and again, where there is room for one."""
+    kind, dtype = handles.source.kind, bands.stored
+    shape = (*size, len(bands.indexes))
+    at_once = kind.at_once and bands.palette is None and bands.indexes == tuple(range(1, shape[2] + 1))
+    at_once = at_once and jp2.fits(math.prod(shape), dtype)
+    if not at_once and not (kind.sequential and (turned or kind.progressive)):
+        return None
+    if math.prod(shape) < 2 * BAND_SAMPLES or not has_room(size_of(shape, dtype)):
+        return None
+    if at_once:
+        return Spool(shape, dtype, lambda first: iter([jp2.decode(handles.source, shape, dtype)[first:]]))
+    rows = max(1, BAND_SAMPLES // (shape[1] * shape[2]))
+
+    def decode(first: int) -> Iterator[Pixels]:
+        for top in range(first, shape[0], rows):
+            block = np.empty((min(rows, shape[0] - top), *shape[1:]), dtype)
+            handles.read(bands.indexes, (top, 0, block.shape[0], shape[1]), block.transpose(2, 0, 1))
+            yield block
+        handles.close()  # and with it what the decoder keeps
+
+    return Spool(shape, dtype, decode, eager=kind.progressive)
 
 
 def _check_size(source: Source, bands: Bands, height: int, width: int) -> None:

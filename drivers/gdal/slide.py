@@ -17,6 +17,7 @@ from drivers.gdal.exif import Exif, exif_of
 from drivers.gdal.ground import ground_size
 from drivers.gdal.kinds import Kind
 from drivers.gdal.level import Bands, bands_of, build_level
+from drivers.gdal.spool import Spool
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Scene, Slide
 from drivers.tiff.orient import oriented, swaps_axes
 
@@ -32,12 +33,12 @@ class _Picture:
     file: ByteSource
     kept: Embedded
     exif: Exif
-    handles: list[Handles] = field(default_factory=list[Handles])
+    readers: list[Handles | Spool] = field(default_factory=list[Handles | Spool])
     warnings: list[str] = field(default_factory=list[str])
 
     def close(self) -> None:
-        for handles in self.handles:
-            handles.close()
+        for reader in self.readers:
+            reader.close()
         self.file.close()
 
 
@@ -47,7 +48,7 @@ def open_picture(path: Path, kind: Kind, driver: str) -> Slide:
     picture: _Picture | None = None
     try:
         kept = embedded(file, kind)
-        kind = replace(kind, progressive=kept.progressive)
+        kind = replace(kind, progressive=kept.progressive, at_once=kept.at_once)
         picture = _Picture(Source(path, kind), file, kept, exif_of(kept.exif))
         with environment(kind):
             return _slide(picture, driver)
@@ -101,8 +102,8 @@ def _overviews(picture: _Picture, bands: Bands, base: tuple[int, int], count: in
 
 def _level(picture: _Picture, dataset: Any, bands: Bands, scale: float, source: Source | None = None) -> Level:
     turn = picture.exif.orientation
-    level, handles = build_level(dataset, source or picture.source, bands, scale, turned=turn in _MIRRORED_ROWS)
-    picture.handles.append(handles)
+    level, reader = build_level(dataset, source or picture.source, bands, scale, turned=turn in _MIRRORED_ROWS)
+    picture.readers.append(reader)
     return oriented(level, turn)
 
 

@@ -34,8 +34,8 @@ from drivers.tiff.units import number
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-FORMAT, LENS, X_OFFSET, Y_OFFSET, Z_OFFSET, FILTER, SERIAL, NOTES, WAVELENGTH = (
-    65420, 65421, 65422, 65423, 65424, 65434, 65442, 65449, 65451,
+FORMAT, LENS, X_OFFSET, Y_OFFSET, Z_OFFSET, FILTER, SERIAL, NOTES, WAVELENGTH, EXPOSURE = (
+    65420, 65421, 65422, 65423, 65424, 65434, 65442, 65449, 65451, 65454,
 )  # fmt: skip
 _ROLES = {-1.0: "macro", -2.0: "map"}
 _COLORS = ("FF0000", "00FF00", "0000FF")
@@ -181,13 +181,14 @@ def _carriers(file: OpenTiff, pages: Sequence[TiffPage]) -> tuple[int, ...]:
 
 
 def _channel(page: TiffPage) -> Channel:
-    """Filter set, and wavelengths in nanometres; the excitation stands in the scanner's notes only."""
-    wavelength = number(tag(page, WAVELENGTH))
+    """Filter set, exposure in microseconds, wavelengths in nanometres; the excitation stands in the scanner's notes only."""
+    wavelength, microseconds = number(tag(page, WAVELENGTH)), number(tag(page, EXPOSURE))
     excitation = re.search(r"ExcitationWaveLength=(\d+(?:\.\d+)?)", text(page, NOTES) or "")
     return Channel(
         name=text(page, FILTER),
         excitation_nm=(float(excitation[1]) or None) if excitation else None,
         emission_nm=wavelength if wavelength and wavelength > 0 else None,
+        exposure_s=microseconds / 1e6 if microseconds and microseconds > 0 else None,
     )
 
 
@@ -231,7 +232,8 @@ def _position(page: TiffPage, y_um: float | None, x_um: float | None) -> Positio
     x, y = number(tag(page, X_OFFSET)), number(tag(page, Y_OFFSET))
     if x is None or y is None or y_um is None or x_um is None:
         return None
-    return Position(y / 1000 - page.imagelength * y_um / 2, x / 1000 - page.imagewidth * x_um / 2)
+    top, left = y / 1000 - page.imagelength * y_um / 2, x / 1000 - page.imagewidth * x_um / 2
+    return Position(top, left, _depth_um(page))
 
 
 def _facts(page: TiffPage) -> Facts:

@@ -17,6 +17,8 @@ _JULIAN_UNIX = 2440587.5
 """Julian date of 1970-01-01."""
 _EXPOSURE = re.compile(r"Exposure:\s*([\d.,]+)\s*(ms|s|µs|us)\b")
 _SECONDS = {"ms": 1e-3, "s": 1.0, "µs": 1e-6, "us": 1e-6}
+_CAMERA = re.compile(r"^\s*Camera Name:\s*([^,\r\n]*[^,\s])", re.MULTILINE)
+"""The serial number follows after a comma."""
 _MICROSCOPE = re.compile(r"^\s*Microscope Settings:\s*Microscope:\s*(.+?)\s*$", re.MULTILINE)
 
 
@@ -89,11 +91,13 @@ def objective_of(file: ND2File) -> tuple[float | None, Facts]:
     """(magnification, facts)."""
     found = channels(file)
     scope = found[0].microscope if found else None
-    microscope = _MICROSCOPE.search(file.text_info.get("description", ""))
+    description = file.text_info.get("description", "")
+    microscope, camera = _MICROSCOPE.search(description), _CAMERA.search(description)
     facts = Facts(
         microscope_model=microscope[1] if microscope else None,
         objective_model=(scope.objectiveName or "").strip() or None if scope else None,
         objective_na=_positive(scope.objectiveNumericalAperture) if scope else None,
+        detector_model=camera[1] if camera else None,
         software=(file.text_info.get("appVersion") or "").strip() or None,
     )
     return (_positive(scope.objectiveMagnification) if scope else None), facts
@@ -124,4 +128,4 @@ def position_of(frame: FrameChannel | None) -> Position | None:
     stage, matrix = frame.position.stagePositionUm, frame.volume.pixelToStageTransformationMatrix
     if matrix is None or len(matrix) < 6:
         return None
-    return Position(stage.y + matrix[5], stage.x + matrix[2])
+    return Position(stage.y + matrix[5], stage.x + matrix[2], stage.z)

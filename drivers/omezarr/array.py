@@ -6,17 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.errors import Damaged, DriverError, Unsupported
-from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
 from drivers.model import Pixels
 from drivers.omezarr.codecs import Chain, chain_v2, chain_v3, check_chunk, checked, named
+from drivers.omezarr.files import Files, joined, last
 from drivers.omezarr.node import V2_ARRAY, V3, Json, as_dict, as_list, read_json, sizes
 
 _NOWHERE = 2**64 - 1
@@ -40,9 +39,11 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array in a folder."""
+    """An array of a store."""
 
-    path: Path
+    files: Files
+    path: str
+    """Its key in the store."""
     shape: tuple[int, ...]
     fill: float
     chain: Chain
@@ -61,49 +62,60 @@ class Array:
         native = self.chain.dtype.newbyteorder("=")
         return np.dtype("u1") if native == np.bool_ else native
 
-    def file_of(self, position: tuple[int, ...]) -> tuple[Path, tuple[int, ...]]:
-        """(file that holds a chunk, place of the chunk within its shard)."""
+    def file_of(self, position: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+        """(key of the file that holds a chunk, place of the chunk within its shard)."""
         if self.shards is None:
-            return self.path / self.key(position), ()
+            return joined(self.path, self.key(position)), ()
         outer = tuple(p // n for p, n in zip(position, self.shards.grid, strict=True))
-        return self.path / self.key(outer), tuple(p % n for p, n in zip(position, self.shards.grid, strict=True))
+        return joined(self.path, self.key(outer)), tuple(p % n for p, n in zip(position, self.shards.grid, strict=True))
 
 
-def read_array(path: Path) -> Array:
-    """The array in a folder; raises Unsupported, Damaged, Incomplete or LimitExceeded."""
+def read_array(files: Files, path: str) -> Array | None:
+    """The array at a key, None where there is none; raises Unsupported, Damaged or LimitExceeded."""
     try:
-        newer = (path / V3).is_file()
-        array = _v3(path, read_json(path / V3)) if newer else _v2(path, read_json(path / V2_ARRAY))
+        newer = read_json(files, joined(path, V3))
+        older = read_json(files, joined(path, V2_ARRAY)) if newer is None else None
+        if newer is not None:
+            array = _v3((files, path), newer)
+        elif older is not None:
+            array = _v2((files, path), older)
+        else:
+            return None
         check("the number of pixels", math.prod(array.shape[-2:]), LIMITS.level_pixels)
         check_chunk(array.chain)
         return array
     except DriverError as error:
-        raise type(error)(f"array {path.name}: {error}") from error
+        raise type(error)(f"array {last(path)}: {error}") from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"array {path.name}: its metadata is not that of an array: {str(error)[:100]}") from error
+        raise Damaged(f"array {last(path)}: its metadata is not that of an array: {str(error)[:100]}") from error
 
 
-def _v2(path: Path, document: Json) -> Array:
+def _v2(place: tuple[Files, str], document: Json) -> Array:
     shape, chunk = sizes(document.get("shape"), "shape"), sizes(document.get("chunks"), "chunks")
     if len(shape) != len(chunk):
         raise Damaged(f"has {len(shape)} axes, its chunks {len(chunk)}")
     dtype = _dtype(document.get("dtype"))
-    separator = document.get("dimension_separator") or _separator(path, len(shape))
+    separator = document.get("dimension_separator") or _separator(*place, len(shape))
     chain = chain_v2(document, chunk, dtype)
     compression = chain.compressors[0][0] if chain.compressors else "none"
-    return Array(path, shape, _fill(document.get("fill_value"), dtype), chain, None, _joining(str(separator)), compression)
+    return Array(*place, shape, _fill(document.get("fill_value"), dtype), chain, None, _joining(str(separator)), compression)
 
 
-def _separator(path: Path, axes: int) -> str:
+def _separator(files: Files, path: str, axes: int) -> str:
     """Stores of 0.1 do not say how their chunks are named; some are nested all the same."""
-    return "/" if axes > 1 and any(child.is_dir() and child.name.isdecimal() for child in path.iterdir()) else "."
+    if axes < 2:
+        return "."
+    folders = files.folders(path)
+    if folders is None:  # no listing: the first chunk tells, where it is stored
+        return "/" if files.size(joined(path, "/".join("0" * axes))) is not None else "."
+    return "/" if any(name.isdecimal() for name in folders) else "."
 
 
 def _joining(separator: str, prefix: str = "") -> Callable[[tuple[int, ...]], str]:
     return lambda position: prefix + separator.join(map(str, position))
 
 
-def _v3(path: Path, document: Json) -> Array:
+def _v3(place: tuple[Files, str], document: Json) -> Array:
     if document.get("node_type") != "array":
         raise Damaged("is no array")
     shape, dtype = sizes(document.get("shape"), "shape"), _dtype(document.get("data_type"))
@@ -122,7 +134,7 @@ def _v3(path: Path, document: Json) -> Array:
     chain = chain_v3(codecs, stored, dtype)
     packed = [name for name, _ in chain.compressors if name != "crc32c"]
     return Array(
-        path=path,
+        *place,
         shape=shape,
         fill=_fill(document.get("fill_value"), dtype),
         chain=chain,
@@ -184,21 +196,15 @@ def _fill(value: object, dtype: np.dtype[Any]) -> float:
 class ChunkReader:
     """Reads chunks by their position; safe from any thread. The indices of the shards read last are kept."""
 
-    def __init__(self, array: Array, root: Path) -> None:
-        self.array, self._name = array, f"{root.name}: array {array.path.relative_to(root).as_posix()}"
+    def __init__(self, array: Array) -> None:
+        self.array, self._name = array, f"{array.files.name}: array {array.path}"
         self._index = lru_cache(256)(self._read_index)
 
     def __call__(self, position: tuple[int, ...]) -> Pixels:
         """A chunk with the array's axes; the fill value where it is not stored."""
-        path, inner = self.array.file_of(position)
+        key, inner = self.array.file_of(position)
         try:
-            if not path.is_file():
-                return self._blank()
-            source = open_source(path)
-            try:
-                data = self._bytes(source, inner)
-            finally:
-                source.close()
+            data = self._bytes(key, inner)
             return self._blank() if data is None else self.array.chain.decode(data)
         except DriverError as error:
             place = "/".join(map(str, position))
@@ -207,24 +213,22 @@ class ChunkReader:
     def _blank(self) -> Pixels:
         return np.full(self.array.chunk, self.array.fill, self.array.dtype)
 
-    def _bytes(self, source: ByteSource, inner: tuple[int, ...]) -> bytes | None:
-        shards = self.array.shards
-        if shards is None:
-            check("the number of bytes of a stored chunk", source.size, LIMITS.tile_bytes)
-            return source.read(0, source.size)
-        offset, length = (int(n) for n in self._index(source.path, source.size)[inner])
+    def _bytes(self, key: str, inner: tuple[int, ...]) -> bytes | None:
+        files = self.array.files
+        if self.array.shards is None:
+            return files.whole(key, LIMITS.tile_bytes)
+        size = files.size(key)
+        if size is None:
+            return None
+        offset, length = (int(n) for n in self._index(key, size)[inner])
         if offset == _NOWHERE and length == _NOWHERE:
             return None
         check("the number of bytes of a stored chunk", length, LIMITS.tile_bytes)
-        return source.read(offset, length)
+        return files.part(key, offset, length)
 
-    def _read_index(self, path: Path, size: int) -> Index:
+    def _read_index(self, key: str, size: int) -> Index:
         shards = self.array.shards
         assert shards is not None
-        source = open_source(path)
-        try:
-            data = source.read(size - shards.index_bytes if shards.at_end else 0, shards.index_bytes)
-        finally:
-            source.close()
+        data = self.array.files.part(key, size - shards.index_bytes if shards.at_end else 0, shards.index_bytes)
         data = checked(data) if shards.checksum else data
         return np.frombuffer(data, "<u8").reshape(*shards.grid, 2)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drivers.errors import DriverError
-from drivers.files import open_source
-from drivers.limits import LIMITS, check
+from drivers.limits import LIMITS
 from drivers.model import RGB_CHANNELS, Channel, Facts, Position
-from drivers.omezarr.node import Group, Json
+from drivers.omezarr.files import Files
+from drivers.omezarr.node import OME_XML, Group, Json
 from drivers.tiff.omexml import (
     Pixels,
     channels_of,
@@ -26,7 +25,6 @@ from drivers.tiff.xmltree import child, parse_xml
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-OME_XML = "OME/METADATA.ome.xml"
 _PRIMARIES = ["FF0000", "00FF00", "0000FF"]
 _RGB_LABELS = (["red", "green", "blue"], ["r", "g", "b"])
 
@@ -53,18 +51,13 @@ class Description:
     facts: Facts = field(default_factory=Facts)
 
 
-def document_of(root: Path, warnings: list[str]) -> Document | None:
+def document_of(files: Files, warnings: list[str]) -> Document | None:
     """The OME-XML beside the images, None where there is none or it cannot be read (with a warning)."""
-    path = root / OME_XML
-    if not path.is_file():
-        return None
     try:
-        source = open_source(path)
-        try:
-            check("the length of the OME-XML", source.size, LIMITS.metadata_bytes)
-            text = source.read(0, source.size).decode("utf-8", "replace")
-        finally:
-            source.close()
+        data = files.whole(OME_XML, LIMITS.metadata_bytes)
+        if data is None:
+            return None
+        text = data.decode("utf-8", "replace")
         parsed = parse_xml(text)
         return Document(text, parsed, tuple(pixels_of(parsed)))
     except DriverError as error:

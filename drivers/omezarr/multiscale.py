@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import cast
 
-from drivers.errors import Damaged, DriverError, Incomplete
+from drivers.errors import Damaged, Incomplete
 from drivers.factors import nominal
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels
 from drivers.omezarr.array import Array, ChunkReader, read_array
 from drivers.omezarr.axes import Axes, axes_of
-from drivers.omezarr.node import V2_ARRAY, V3, Group, Json, as_dict, as_list
+from drivers.omezarr.files import last
+from drivers.omezarr.node import Group, Json, as_dict, as_list
 from drivers.tiles import Grid
 
 _WHOLE = 0.01
@@ -48,8 +49,8 @@ class _Dataset:
     scale: Sequence[float] | None
 
 
-def image_of(group: Group, multiscale: Json, stored: frozenset[str], warnings: list[str]) -> Image:
-    """Read the metadata of every dataset; no pixel is read. `stored` has the path of every file of the store."""
+def image_of(group: Group, multiscale: Json, stored: frozenset[str] | None, warnings: list[str]) -> Image:
+    """Read the metadata of every dataset; no pixel is read. `stored` has the key of every file, as far as known."""
     datasets = [
         _dataset(group, as_dict(entry, "a dataset"), multiscale) for entry in as_list(multiscale.get("datasets"), "datasets")
     ]
@@ -57,13 +58,13 @@ def image_of(group: Group, multiscale: Json, stored: frozenset[str], warnings: l
         raise Damaged("lists no dataset")
     base = datasets[0]
     axes = axes_of(multiscale, len(base.array.shape))
-    levels = [_level(ChunkReader(base.array, group.root), axes, 1.0, stored)]
+    levels = [_level(ChunkReader(base.array), axes, 1.0, stored)]
     for dataset in datasets[1:]:
-        what = f"level {dataset.array.path.name}"
+        what = f"level {last(dataset.array.path)}"
         if len(dataset.array.shape) != len(base.array.shape) or dataset.array.dtype != base.array.dtype:
             warnings.append(f"{what} has other axes or samples than level 0 and is left out")
             continue
-        level = _level(ChunkReader(dataset.array, group.root), axes, _factor(base, dataset, axes), stored)
+        level = _level(ChunkReader(dataset.array), axes, _factor(base, dataset, axes), stored)
         if level.shape[:3] != levels[0].shape[:3]:
             warnings.append(f"{what} is reduced along other axes than y and x and is left out")
         elif level.scale <= levels[-1].scale or level.shape.y * level.shape.x >= levels[-1].shape.y * levels[-1].shape.x:
@@ -75,10 +76,9 @@ def image_of(group: Group, multiscale: Json, stored: frozenset[str], warnings: l
 
 def _dataset(group: Group, entry: Json, multiscale: Json) -> _Dataset:
     name = str(entry.get("path", ""))
-    path = group.child(name)
-    if not (path / V3).is_file() and not (path / V2_ARRAY).is_file():
+    array = read_array(group.files, group.child(name))
+    if array is None:
         raise Incomplete(f"the array {name!r} is not there; copy the whole store")
-    array = read_array(path)
     own, common = _scale(entry, len(array.shape)), _scale(multiscale, len(array.shape))
     if own is not None and common is not None:
         own = [a * b for a, b in zip(own, common, strict=True)]
@@ -111,13 +111,10 @@ def _factor(base: _Dataset, dataset: _Dataset, axes: Axes) -> float:
     return float(whole) if whole and abs(whole - ratio) <= _WHOLE * whole else ratio
 
 
-def _level(reader: ChunkReader, axes: Axes, scale: float, stored: frozenset[str]) -> Level:
+def _level(reader: ChunkReader, axes: Axes, scale: float, stored: frozenset[str] | None) -> Level:
     array = reader.array
     shape, tile = axes.shape(array.shape), axes.shape(array.chunk)
-    try:
-        absent = _absent(array, axes, stored)
-    except DriverError:
-        absent = frozenset[Shape]()
+    absent = frozenset[Shape]() if stored is None else _absent(array, axes, stored)
     inner = axes.letters[-1] == "c"
     return Level(
         shape=shape,
@@ -142,7 +139,7 @@ def _absent(array: Array, axes: Axes, stored: frozenset[str]) -> frozenset[Shape
         return frozenset()
     found: list[Shape] = []
     for position in product(*map(range, counts)):
-        if str(array.file_of(position)[0]) not in stored:
+        if array.file_of(position)[0] not in stored:
             places = dict(zip(axes.letters, position, strict=True))
             found.append(Shape(*(places.get(letter, 0) for letter in "tczyx")))
     return frozenset(found)

@@ -1,20 +1,21 @@
-"""Zarr groups and arrays on disk: their metadata, format 2 and 3 (zarr-specs, v2 and v3.0 core)."""
+"""Zarr groups and arrays as stored: their metadata, format 2 and 3 (zarr-specs, v2 and v3.0 core)."""
 
 from __future__ import annotations
 
 import json
-import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from drivers.errors import Damaged, UnsafePath
-from drivers.files import open_source
-from drivers.limits import LIMITS, check
+from drivers.limits import LIMITS
+from drivers.omezarr.files import Files, joined, last
 
 V3, V2_GROUP, V2_ARRAY, V2_ATTRIBUTES = "zarr.json", ".zgroup", ".zarray", ".zattrs"
-MOST_FILES = 4 << 20
+OME_XML = "OME/METADATA.ome.xml"
+METADATA = frozenset((V3, V2_GROUP, V2_ARRAY, V2_ATTRIBUTES, last(OME_XML)))
+"""Names of the files that hold no pixels."""
 Json = Mapping[str, Any]
 
 
@@ -22,11 +23,11 @@ Json = Mapping[str, Any]
 class Group:
     """A group: where it lies, its format, and its OME metadata (in "ome" from 0.5 on, before at the top)."""
 
-    path: Path
+    files: Files
+    key: str
+    """Its place in the store; "" is the root."""
     zarr_format: int
     attributes: Json
-    root: Path
-    """The folder of the store, for messages."""
 
     @property
     def ome(self) -> Json:
@@ -34,32 +35,33 @@ class Group:
         own = self.attributes.get("ome")
         return cast(Json, own) if isinstance(own, dict) else self.attributes
 
-    def child(self, name: str) -> Path:
-        """Folder of a node below; raises UnsafePath where the name leads out of the group."""
-        path = Path(os.path.normpath(self.path / name))
-        if not path.is_relative_to(self.path) or "\0" in name:
+    def child(self, name: str) -> str:
+        """Key of a node below; raises UnsafePath where the name leads out of the group."""
+        path = posixpath.normpath(posixpath.join(self.key, name))
+        inside = (
+            not path.startswith(("/", "../")) and path != ".." and (not self.key or f"{path}/".startswith(f"{self.key}/"))
+        )
+        if not inside or "\0" in name:
             raise UnsafePath(f"names {name!r}, which lies outside its group: it is not opened")
-        return path
+        return "" if path == "." else path
 
 
-def is_store(path: Path) -> bool:
-    """Whether a folder is a Zarr group or array."""
-    return any((path / name).is_file() for name in (V3, V2_GROUP, V2_ARRAY, V2_ATTRIBUTES))
+def is_store(files: Files) -> bool:
+    """Whether there is a Zarr group or array."""
+    return any(files.size(name) is not None for name in (V3, V2_GROUP, V2_ARRAY, V2_ATTRIBUTES))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of bounded size; raises Damaged where it is none."""
-    source = open_source(path)
-    try:
-        check(f"the size of {path.name}", source.size, LIMITS.metadata_bytes)
-        data = source.read(0, source.size)
-    finally:
-        source.close()
+def read_json(files: Files, key: str) -> dict[str, Any] | None:
+    """A JSON object of bounded size, None where the file is not there; raises Damaged where it is no object."""
+    data = files.whole(key, LIMITS.metadata_bytes)
+    if data is None:
+        return None
+    shown = "/".join([files.name, *key.split("/")][-2:])
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path.parent.name}/{path.name}: is no JSON: {str(error)[:100]}") from error
-    return as_dict(value, f"{path.parent.name}/{path.name}")
+        raise Damaged(f"{shown}: is no JSON: {str(error)[:100]}") from error
+    return as_dict(value, shown)
 
 
 def as_dict(value: object, what: str) -> dict[str, Any]:
@@ -76,34 +78,20 @@ def as_list(value: object, what: str) -> list[Any]:
     return cast(list[Any], value)
 
 
-def read_group(path: Path, root: Path) -> Group | None:
-    """The group in a folder of the store `root`, None where there is none."""
-    if (path / V3).is_file():
-        document = read_json(path / V3)
+def read_group(files: Files, key: str) -> Group | None:
+    """The group at a key, None where there is none."""
+    document = read_json(files, joined(key, V3))
+    if document is not None:
         if document.get("node_type") != "group":
             return None
-        return Group(path, 3, as_dict(document.get("attributes") or {}, f"{path.name}: attributes"), root)
-    if not (path / V2_GROUP).is_file() and not (path / V2_ATTRIBUTES).is_file():
+        attributes = as_dict(document.get("attributes") or {}, f"{last(key) or files.name}: attributes")
+        return Group(files, key, 3, attributes)
+    older = read_json(files, joined(key, V2_ATTRIBUTES))
+    if older is None and files.size(joined(key, V2_GROUP)) is None:
         return None
-    if (path / V2_ARRAY).is_file():
+    if files.size(joined(key, V2_ARRAY)) is not None:
         return None
-    attributes = read_json(path / V2_ATTRIBUTES) if (path / V2_ATTRIBUTES).is_file() else {}
-    return Group(path, 2, attributes, root)
-
-
-def files_below(root: Path) -> list[Path]:
-    """Every file of a store, sorted. Raises UnsafePath for links that lead out of it, LimitExceeded for too many files."""
-    found: list[Path] = []
-    real = os.path.realpath(root)
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in [*folders, *names]:
-            path = Path(folder, name)
-            if path.is_symlink() and os.path.commonpath([real, os.path.realpath(path)]) != real:
-                raise UnsafePath(f"{root.name}: {name!r} is a link that leads out of the store: it is not opened")
-        found += [Path(folder, name) for name in sorted(names)]
-        check("the number of files", len(found), MOST_FILES)
-    return found
+    return Group(files, key, 2, older or {})
 
 
 def sizes(value: object, what: str) -> tuple[int, ...]:

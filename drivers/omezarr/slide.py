@@ -1,54 +1,84 @@
 """OME-Zarr 0.1 to 0.5 as input: a folder with a multiscale image, a bioformats2raw layout or a plate.
 
 Stored chunks are read here and not with zarr, so that a chunk is decoded once, without its store's cache and event loop.
-Local stores only; a store behind a URL is to be copied first. Facts: ngff.openmicroscopy.org, zarr-specs.readthedocs.io.
+Behind a URL the calls are the same; what a web server cannot list is asked for by its usual names.
+Facts: ngff.openmicroscopy.org, zarr-specs.readthedocs.io.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from drivers.errors import DriverError, Incomplete, Unsupported
-from drivers.files import open_source
 from drivers.limits import LIMITS, check
+from drivers.location import Location, Remote, Url
 from drivers.model import PixelSize, Scene, Slide
+from drivers.omezarr.files import Files, LocalFiles, joined, last
 from drivers.omezarr.metadata import Document, describe, document_of
 from drivers.omezarr.multiscale import image_of
-from drivers.omezarr.node import Group, as_dict, as_list, files_below, read_group
+from drivers.omezarr.node import Group, as_dict, as_list, is_store, read_group
 
 _ROLES = {"label", "label image", "macro", "macro image", "thumbnail", "thumbnail image", "overview", "overview image"}
 """Names that Bio-Formats and QuPath give the images which are not the specimen."""
 _SUFFIXES = (".ome.zarr", ".zarr")
 _LAYOUT = "bioformats2raw.layout"
 _MOST_IMAGES = 10_000
+_WRITTEN_ROLES = ("label", "macro", "thumbnail")
+_NOT_LISTED = (
+    "the server lists no files: chunks that are absent show the fill value, and the fingerprint covers the metadata, not "
+    "the pixels"
+)
 
 
 @dataclass(slots=True)
 class _Store:
     root: Group
-    stored: frozenset[str]
+    stored: frozenset[str] | None
+    """Every key, None where the place cannot list."""
     document: Document | None
     warnings: list[str] = field(default_factory=list[str])
 
 
 def open_slide(path: Path) -> Slide:
     """Open a store; nothing stays open. Raises a DriverError that names the folder."""
+    local = LocalFiles(path)
+    return _named(local.name, lambda: _slide(local, path))
+
+
+def open_url(url: Url) -> Slide:
+    """Open a store behind an http, https or s3 URL. Raises a DriverError that names its last part."""
+    from drivers.omezarr.remote import Denied, RemoteFiles, denied
+
+    def opened() -> Slide:
+        remote = RemoteFiles(url)
+        if read_group(remote, "") is None and not is_store(remote):
+            if remote.denied:
+                raise Denied(denied(url))
+            raise Incomplete("no Zarr group is there; check the URL (only OME-Zarr is read from URLs)")
+        slide = _slide(remote, url)
+        complete = remote.listed
+        warnings = [*slide.warnings] + ([] if complete else [_NOT_LISTED])
+        return replace(slide, remote=Remote(complete, remote.objects), warnings=warnings)
+
+    return _named(url.name, opened)
+
+
+def _named(name: str, opened: Callable[[], Slide]) -> Slide:
     try:
-        return _slide(path)
+        return opened()
     except DriverError as error:
-        raise type(error)(f"{path.name}: {str(error).removeprefix(f'{path.name}: ')}") from error
+        raise type(error)(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
 
 
-def _slide(path: Path) -> Slide:
-    root = read_group(path, path)
+def _slide(files: Files, path: Location) -> Slide:
+    root = read_group(files, "")
     if root is None:
         raise Unsupported("is a Zarr array, not an OME-Zarr image; give the folder above it")
-    files = files_below(path)
-    warnings: list[str] = []
-    store = _Store(root, frozenset(map(str, files)), document_of(path, warnings), warnings)
+    stored, warnings = files.keys(), list[str]()
+    store = _Store(root, stored, document_of(files, warnings), warnings)
     scenes: list[Scene] = []
     associated: dict[str, Scene] = {}
     for group, index in _images(root):
@@ -62,18 +92,23 @@ def _slide(path: Path) -> Slide:
         raise Unsupported("is a Zarr group without OME-Zarr images (no multiscales, series or plate)")
     for role, group in _associated(root):
         associated[role] = replace(next(_scenes(store, group, None)), name=role)
-    if (path / "labels").is_dir():
+    if _has_labels(root):
         warnings.append("the label images (segmentations) in labels/ are left out")
     return Slide(
         path=path,
         driver="omezarr",
-        files=files,
+        files=[path / key for key in sorted(stored or ())] if isinstance(path, Path) else (),
         scenes=scenes,
         associated=associated,
         close=_nothing,
         raw_metadata=store.document.text if store.document is not None else None,
         warnings=list(dict.fromkeys(warnings)),
     )
+
+
+def _has_labels(root: Group) -> bool:
+    folders = root.files.folders("")
+    return read_group(root.files, "labels") is not None if folders is None else "labels" in folders
 
 
 def _nothing() -> None:
@@ -100,13 +135,15 @@ def _images(root: Group) -> Iterator[tuple[Group, int | None]]:
 
 def _series(root: Group) -> list[str]:
     """Image groups of a bioformats2raw layout: as OME/ lists them, else 0, 1, 2 as far as they are there."""
-    ome = read_group(root.child("OME"), root.root)
+    ome = read_group(root.files, "OME")
     listed = ome.ome.get("series") if ome is not None else None
     if listed is not None:
         return [str(name) for name in as_list(listed, "series")]
     names: list[str] = []
-    while (root.path / str(len(names))).is_dir():
+    folders = root.files.folders("")
+    while str(len(names)) in folders if folders is not None else read_group(root.files, str(len(names))) is not None:
         names.append(str(len(names)))
+        check("the number of images", len(names), _MOST_IMAGES)
     return names
 
 
@@ -124,15 +161,15 @@ def _fields(root: Group) -> Iterator[Group]:
 
 def _associated(root: Group) -> Iterator[tuple[str, Group]]:
     """Images beside the main one, as slidemill writes them: associated/label, macro, thumbnail."""
-    folder = root.path / "associated"
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        group = read_group(path, root.root) if path.is_dir() else None
+    folders = root.files.folders("associated")
+    for name in _WRITTEN_ROLES if folders is None else folders:
+        group = read_group(root.files, joined("associated", name))
         if group is not None and "multiscales" in group.ome:
-            yield path.name.lower(), group
+            yield name.lower(), group
 
 
 def _below(group: Group, name: str) -> Group:
-    found = read_group(group.child(name), group.root)
+    found = read_group(group.files, group.child(name))
     if found is None:
         raise Incomplete(f"the image {name!r} is not there; copy the whole store")
     return found
@@ -165,9 +202,9 @@ def _scenes(store: _Store, group: Group, index: int | None) -> Iterator[Scene]:
 def _name(root: Group, group: Group, stated: str) -> str:
     if stated.strip(" /"):
         return stated.strip()
-    if group.path != root.path:
-        return group.path.relative_to(root.path).as_posix()
-    name = root.path.name
+    if group.key:
+        return group.key
+    name = root.files.name
     return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name) or name
 
 
@@ -175,14 +212,7 @@ def _icc(root: Group, group: Group) -> bytes | None:
     """The profile that slidemill stored with an image, under its own key of the root."""
     own: Any = root.attributes.get("slidemill")
     profiles: Any = own.get("icc_profile") if isinstance(own, dict) else None
-    name = "0" if group.path == root.path else group.path.name
+    name = last(group.key) or "0"
     entry: Any = profiles.get(name) if isinstance(profiles, dict) else None
     file = entry.get("file") if isinstance(entry, dict) else None
-    if not isinstance(file, str) or not root.child(file).is_file():
-        return None
-    source = open_source(root.child(file))
-    try:
-        check("the size of the ICC profile", source.size, LIMITS.icc_bytes)
-        return source.read(0, source.size) or None
-    finally:
-        source.close()
+    return (root.files.whole(root.child(file), LIMITS.icc_bytes) or None) if isinstance(file, str) else None

@@ -77,6 +77,8 @@ def _scene(library: Library, slide: Any, vendor: str) -> tuple[Scene, list[str]]
     levels, warnings = _levels(library, slide, count, (canvas, _background(properties)))
     if vendor == "mirax" and any("filter" in key.lower() for key in properties if key.startswith("mirax.NONHIERLAYER")):
         warnings.append("OpenSlide shows fluorescence of this format as RGB")
+    if properties.get("hamamatsu.BitsPerPixel", "").strip() == "36":
+        warnings.append("OpenSlide shows the upper 8 of the 12 bits of this format")
     profile = slide.color_profile
     scene = Scene(
         name=library.path.stem,
@@ -189,6 +191,7 @@ def _facts(properties: Mapping[str, str], vendor: str) -> Facts:
         microscope_model=properties.get("ventana.ScannerModel") or None,
         microscope_serial=properties.get("ventana.UnitNumber") or None,
         objective_model=properties.get("mirax.GENERAL.OBJECTIVE_NAME") or None,
+        detector_model=properties.get("mirax.GENERAL.CAMERA_TYPE") or None,
     )
 
 

@@ -24,7 +24,7 @@ from drivers.tiff.jpeg import check_end, frame_size
 from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, text
 from drivers.tiff.opening import open_with
-from drivers.tiff.philipsxml import Import, decoded, import_of, without_pictures
+from drivers.tiff.philipsxml import Import, decoded, import_of, quoted, without_pictures
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.stack import layer_of_page
 from drivers.tiles import Grid
@@ -222,6 +222,7 @@ def _facts(page: TiffPage, document: Import) -> Facts:
         microscope_manufacturer=document.first("DICOM_MANUFACTURER") or tags.microscope_manufacturer,
         microscope_model=document.first("DICOM_MANUFACTURERS_MODEL_NAME") or tags.microscope_model,
         microscope_serial=document.first("DICOM_DEVICE_SERIAL_NUMBER"),
+        software=", ".join(quoted(document.text("DICOM_SOFTWARE_VERSIONS"))) or tags.software,
     )
 
 

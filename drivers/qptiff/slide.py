@@ -160,4 +160,5 @@ def _pixel_size(page: TiffPage, note: Note) -> PixelSize:
 
 def _facts(page: TiffPage, note: Note) -> Facts:
     tags = facts_of(page)
-    return replace(tags, software=note.value("AcquisitionSoftware") or tags.software)
+    software = note.value("AcquisitionSoftware") or tags.software
+    return replace(tags, detector_model=note.value("CameraName"), software=software)

@@ -76,6 +76,15 @@ def _imagej(meta: Mapping[str, Any], page: TiffPage) -> Notes:
     )
 
 
+def _imagej_name(meta: Mapping[str, Any], index: int, count: int) -> str | None:
+    """The label that all planes of one of several channels share; channels vary fastest. Labels of slices name no channel."""
+    labels = meta.get("Labels")
+    if count < 2 or not isinstance(labels, Sequence) or isinstance(labels, str) or not labels or len(labels) % count:
+        return None
+    own = {str(label).strip() for label in labels[index::count]}
+    return (own.pop() or None) if len(own) == 1 else None
+
+
 def _imagej_channel(meta: Mapping[str, Any], index: int, count: int) -> Channel:
     tables, ranges = meta.get("LUTs"), meta.get("Ranges")
     color = _lut_color(tables[index]) if isinstance(tables, Sequence) and len(tables) == count else None
@@ -86,7 +95,7 @@ def _imagej_channel(meta: Mapping[str, Any], index: int, count: int) -> Channel:
         limits = [number(meta.get("min")), number(meta.get("max"))]
     low, high = limits
     window = (low, high) if low is not None and high is not None and low < high else None
-    return Channel(color=color, window=window)
+    return Channel(_imagej_name(meta, index, count), color, window=window)
 
 
 def _lut_color(table: Any) -> str | None:

@@ -22,7 +22,7 @@ _MAGNIFICATION, _APERTURE, _OBJECTIVE, _OBJECTIVE_SHORT = 120060, 120061, 120065
 _EXPOSURE_US, _BITS = 100002, 100049
 _DOCUMENT, _PRODUCT, _VERSION = 2, 34, 35
 _VALUE = 268435458
-_STAND = 40500
+_CAMERA, _STAND = 0, 40500
 Z, T, LAMBDA, C, PHASE = 1, 2, 3, 4, 9
 
 OVERVIEW, MACRO = 1, 256
@@ -187,6 +187,7 @@ def _color(table: Node | None) -> str | None:
 def _facts(stack: Node, software: str | None) -> Facts:
     devices = [device for device in (stack.first(_DEVICES) or Node(0, None, None)).children if device.children]
     stand = next((d for d in devices if whole(d.first(_KIND)) == _STAND), None)
+    camera = next((d for d in devices if whole(d.first(_KIND)) == _CAMERA), None)
     lens = next((d for d in devices if _deep(d, _MAGNIFICATION) is not None), None)
     created = whole(stack.first(_CREATED))
     return Facts(
@@ -195,6 +196,7 @@ def _facts(stack: Node, software: str | None) -> Facts:
         microscope_model=None if stand is None else text(stand.first(_MODEL)) or text(stand.first(_DEVICE)),
         objective_model=None if lens is None else text(_deep(lens, _OBJECTIVE)) or text(_deep(lens, _OBJECTIVE_SHORT)),
         objective_na=None if lens is None else _positive(_found(lens, _APERTURE)),
+        detector_model=None if camera is None else text(camera.first(_MODEL)) or text(camera.first(_DEVICE)),
         software=software,
     )
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath, Unsupported
+from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Channel, PixelSize, Scene, Slide
 from drivers.vsi.ets import Ets, read_ets
+from drivers.vsi.frames import chosen, frame_files
 from drivers.vsi.images import MACRO, OVERVIEW, Image, images_of
 from drivers.vsi.levels import axes_of, channels_of, levels_of
 from drivers.vsi.tags import Node, read_tags
@@ -72,13 +73,13 @@ def _slide(files: _Set, driver: str) -> Slide:
         if role is None and image.kind != 0:
             files.warnings.append(f"the {image.kind_name} {image.name or image.index} is left out")
             continue
-        scene = _scene(files, image)
-        if scene is None:
+        found = _scenes(files, image)
+        if not found:
             files.warnings.append(f"image {image.name or image.index} has no pixels that are read")
         elif role is None or role in associated:
-            scenes.append(scene)
+            scenes += found
         else:
-            associated[role] = replace(scene, name=role)
+            associated[role] = replace(found[0], name=role)
     if not scenes and associated:  # a slide of which only the overview was taken
         scenes, associated = [replace(scene, name=role) for role, scene in associated.items()], {}
     if not scenes:
@@ -97,14 +98,13 @@ def _apart(scenes: list[Scene]) -> list[Scene]:
     ]
 
 
-def _scene(files: _Set, image: Image) -> Scene | None:
+def _scenes(files: _Set, image: Image) -> list[Scene]:
     if image.external:
-        return _external(files, image)
-    return None if image.page is None else _internal(files, image, image.page)
+        return [_external(files, image, ets) for ets in _frames(files, image)]
+    return [] if image.page is None else [_internal(files, image, image.page)]
 
 
-def _external(files: _Set, image: Image) -> Scene:
-    ets = _ets(files, image)
+def _external(files: _Set, image: Image, ets: Ets) -> Scene:
     try:
         axes = axes_of(ets, image)
         levels = levels_of(ets, image, axes)
@@ -127,22 +127,19 @@ def _external(files: _Set, image: Image) -> Scene:
     )
 
 
-def _ets(files: _Set, image: Image) -> Ets:
-    """The ETS file of an image; several in its folder are parts of one table."""
-    path = files.path
-    folder = path.parent / f"_{path.stem}_" / f"stack{image.index}"
-    if not folder.resolve().is_relative_to(path.parent.resolve()):
-        raise UnsafePath(f"{path.name}: its folder {folder.parent.name}/{folder.name} leads out of the slide's folder")
-    parts = sorted(folder.glob("*.ets"), key=lambda p: (len(p.name), p.name)) if folder.is_dir() else []
-    if not parts:
-        missing = f"{folder.parent.name}/{folder.name}/frame_t.ets"
-        raise Incomplete(f"{path.name}: the file {missing} with the pixels of image {image.name or image.index} is missing; "
-                         "copy the folder beside the .vsi file too")  # fmt: skip
-    if len(parts) > 1:
-        raise Unsupported(f"{path.name}: the pixels of image {image.name or image.index} lie in {len(parts)} .ets files")
-    if not parts[0].resolve().is_relative_to(path.parent.resolve()):
-        raise UnsafePath(f"{path.name}: {folder.name}/{parts[0].name} leads out of the slide's folder")
-    return read_ets(files.open(parts[0]))
+def _frames(files: _Set, image: Image) -> list[Ets]:
+    """The .ets files of an image: nearly always one."""
+    candidates = [read_ets(files.open(path)) for path in frame_files(files.path, image)]
+    kept = chosen(candidates, image)
+    what = f"image {image.name or image.index}"
+    for ets in candidates:
+        if not any(ets is other for other in kept):
+            files.sources.remove(ets.source)
+            ets.source.close()
+            files.warnings.append(f"{ets.source.path.name} beside the pixels of {what} has another size and is left out")
+    if len(kept) > 1:
+        files.warnings.append(f"the pixels of {what} lie in {len(kept)} files that are not told apart; each is a scene")
+    return kept
 
 
 def _internal(files: _Set, image: Image, page: int) -> Scene:

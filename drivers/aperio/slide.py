@@ -1,0 +1,182 @@
+"""Aperio SVS: JPEG or JPEG 2000 tiles, levels 1/4/16/(32|64), thumbnail, label and macro.
+
+Levels are grouped from the pages here: tifffile's SVS series stops at the first page that is not tiled, and takes page
+1 as the thumbnail whatever it is. Facts: Aperio "Digital slides and third-party data interchange", OpenSlide's
+description of the format, and real files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drivers.errors import Damaged, DriverError, Unsupported
+from drivers.factors import nominal, snapped
+from drivers.geometry import Shape
+from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
+from drivers.tiff.color import ycbcr_to_rgb
+from drivers.tiff.container import OpenTiff
+from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
+from drivers.tiff.metadata import icc_of, text
+from drivers.tiff.opening import open_with
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+YCBCR_JPEG2000 = 33003
+_ASPECT_TOLERANCE = 0.02
+_ROLES = {1: "label", 9: "macro"}  # NewSubfileType, as Aperio writes it
+
+
+def open_slide(path: Path) -> Slide:
+    """Open an SVS file; one scene."""
+    return open_with(path, _slide)
+
+
+def _slide(path: Path, file: OpenTiff) -> Slide:
+    pages = [_key_page(page) for page in file.tiff.pages]
+    first = pages[0]
+    if not first.is_tiled:
+        raise Unsupported(f"{file.name}: the first Aperio image is not tiled")
+    fields = parse_description(text(first, 270) or "")
+    base = (first.imagelength, first.imagewidth)
+    groups: dict[tuple[int, int], list[TiffPage]] = {}
+    associated: dict[str, Scene] = {}
+    warnings: list[str] = []
+    for index, page in enumerate(pages):
+        role = _role(index, page, base)
+        if role is None and page.is_tiled and _same_aspect(base, (page.imagelength, page.imagewidth)):
+            groups.setdefault((page.imagelength, page.imagewidth), []).append(page)
+        elif role is None or role in associated:
+            warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
+        else:
+            associated[role] = _associated(file, page, role)
+    depth = len(groups[base])
+    levels: list[Level] = []
+    for size, members in sorted(groups.items(), key=lambda item: -item[0][0] * item[0][1]):
+        if len(members) == depth:
+            levels.append(_level(file, members, nominal(base, size)))
+        else:
+            warnings.append(f"level {size[1]}x{size[0]} has {len(members)} of {depth} slices and is left out")
+    icc, dropped = icc_of(first)
+    if dropped:
+        warnings.append(dropped)
+    return Slide(
+        path=path,
+        driver="aperio",
+        files=[path],
+        scenes=[_scene(path, levels, fields, icc)],
+        associated=associated,
+        close=file.close,
+        raw_metadata=text(first, 270),
+        warnings=warnings,
+    )
+
+
+def _key_page(page: object) -> TiffPage:
+    from tifffile import TiffPage
+
+    if not isinstance(page, TiffPage):
+        raise Damaged("a page without tags of its own")
+    return page
+
+
+def _role(index: int, page: TiffPage, base: tuple[int, int]) -> str | None:
+    """Role by the words of the description's second line, then by subfile type, then by place; None for a level."""
+    lines = (text(page, 270) or "").splitlines()
+    word = lines[1].split(" ")[0].lower() if len(lines) > 1 else ""
+    if word in ("label", "macro"):
+        return word
+    reduced = page.is_tiled and snapped(base, (page.imagelength, page.imagewidth)) is not None
+    if page.subfiletype in _ROLES and index > 0 and not (page.subfiletype == 1 and reduced):
+        return _ROLES[page.subfiletype]  # 1 is TIFF's own "reduced image" too, which clones write on their levels
+    if index == 1 and not page.is_tiled:
+        return "thumbnail"
+    return None
+
+
+def _same_aspect(base: tuple[int, int], size: tuple[int, int]) -> bool:
+    fy, fx = base[0] / size[0], base[1] / size[1]
+    slack = _ASPECT_TOLERANCE + 1 / min(size)  # floor rounding weighs more on small levels
+    return min(fy, fx) > 0.999 and abs(fy - fx) / max(fy, fx) < slack
+
+
+def _level(file: OpenTiff, pages: list[TiffPage], scale: float) -> Level:
+    storage = storage_of(pages[0])
+    planes = np.empty((1, 1, len(pages)), object)
+    for z, page in enumerate(pages):
+        if storage_of(page) != storage:
+            raise Unsupported(f"{file.name}: slices of one level are stored in different ways")
+        planes[0, 0, z] = plane_of(page, storage, file.source)
+    convert = ycbcr_to_rgb if storage.compression == YCBCR_JPEG2000 and storage.samples == 3 else None
+    white = storage.samples == 3 and storage.dtype.itemsize == 1
+    return build_level(file.source, storage, planes, LevelFacts(scale, 255 if white else 0, convert))
+
+
+def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
+    try:
+        level = _level(file, [page], 1.0)
+    except DriverError as error:
+        raise type(error)(f"{role} image: {str(error).removeprefix(f'{file.name}: ')}") from error
+    return Scene(name=role, levels=[level], rgb=level.shape.c == 3, channels=_channels(level.shape), icc=icc_of(page)[0])
+
+
+def _channels(shape: Shape) -> tuple[Channel, ...]:
+    return RGB_CHANNELS if shape.c == 3 else tuple(Channel() for _ in range(shape.c))
+
+
+def _scene(path: Path, levels: list[Level], fields: Mapping[str, str], icc: bytes | None) -> Scene:
+    mpp = _number(fields.get("MPP"))
+    left, top = _number(fields.get("Left"), signed=True), _number(fields.get("Top"), signed=True)
+    shape = levels[0].shape
+    return Scene(
+        name=path.stem,
+        levels=levels,
+        rgb=shape.c == 3,
+        channels=_channels(shape),
+        pixel_size=PixelSize(mpp, mpp),
+        magnification=_number(fields.get("AppMag")),
+        position=None if left is None or top is None else Position(top * 1000, left * 1000),
+        icc=icc,
+        facts=Facts(
+            acquired=_date(fields.get("Date"), fields.get("Time")),
+            microscope_manufacturer="Aperio",
+            microscope_serial=fields.get("ScanScope ID"),
+            software=fields.get(""),
+        ),
+    )
+
+
+def parse_description(description: str) -> dict[str, str]:
+    """`key = value` fields between bars; the software's name in front of them under ""."""
+    head, *rest = description.split("|")
+    fields = {"": head.splitlines()[0].strip() if head.strip() else ""}
+    for part in rest:
+        key, separator, value = part.partition("=")
+        if separator and value.strip():
+            fields[key.strip()] = value.strip()
+    return fields
+
+
+def _number(value: str | None, *, signed: bool = False) -> float | None:
+    """A finite number, with a decimal point or comma; positive unless `signed`. Anything else is unknown."""
+    if value is None or not re.fullmatch(r"[-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?|\d+[.,]", value):
+        return None
+    number = float(value.replace(",", "."))
+    return number if math.isfinite(number) and (signed or number > 0) else None
+
+
+def _date(date: str | None, time: str | None) -> datetime | None:
+    """Aperio writes mm/dd/yy (older) or mm/dd/yyyy, and hh:mm:ss."""
+    for pattern in ("%m/%d/%y %H:%M:%S", "%m/%d/%Y %H:%M:%S"):
+        try:
+            return datetime.strptime(f"{date} {time}", pattern)  # noqa: DTZ007 - the zone is not stated reliably
+        except ValueError:
+            continue
+    return None

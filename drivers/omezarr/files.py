@@ -1,0 +1,109 @@
+"""The files of a store by key: the same calls for a folder and for a place behind a URL."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from drivers.errors import UnsafePath
+from drivers.files import open_source
+from drivers.limits import check
+
+MOST_FILES = 4 << 20
+
+
+class Files(Protocol):
+    """Keys are paths below the store, with slashes; "" is the store itself. Safe from any thread; nothing stays open."""
+
+    @property
+    def name(self) -> str:
+        """Name of the store, for messages."""
+        ...
+
+    def keys(self) -> frozenset[str] | None:
+        """Every file; None where the place cannot list. Raises UnsafePath, LimitExceeded or Unreadable."""
+        ...
+
+    def folders(self, key: str) -> list[str] | None:
+        """Sorted names of the folders in a folder; None where the place cannot list."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a file; None where it is not there."""
+        ...
+
+    def whole(self, key: str, limit: int) -> bytes | None:
+        """A file; None where it is not there. Raises LimitExceeded above `limit` bytes, before it is read."""
+        ...
+
+    def part(self, key: str, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes of a file; raises Damaged where it ends before."""
+        ...
+
+
+def joined(*parts: str) -> str:
+    """Keys put together; empty parts are left out."""
+    return "/".join(part for part in parts if part)
+
+
+def last(key: str) -> str:
+    """The last part of a key."""
+    return key.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFiles:
+    """A folder."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.root.name
+
+    def keys(self) -> frozenset[str]:
+        """Every file. Raises UnsafePath for links that lead out of the folder, LimitExceeded for too many files."""
+        found: set[str] = set()
+        real = os.path.realpath(self.root)
+        for folder, folders, names in os.walk(self.root):
+            for name in [*folders, *names]:
+                path = Path(folder, name)
+                if path.is_symlink() and os.path.commonpath([real, os.path.realpath(path)]) != real:
+                    raise UnsafePath(f"{self.name}: {name!r} is a link that leads out of the store: it is not opened")
+            below = os.path.relpath(folder, self.root)
+            found.update(names if below == "." else (f"{below}/{name}" for name in names))
+            check("the number of files", len(found), MOST_FILES)
+        return frozenset(found)
+
+    def folders(self, key: str) -> list[str]:
+        """Sorted names of the folders in a folder."""
+        folder = self.root / key
+        return sorted(child.name for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a regular file."""
+        path = self.root / key
+        return path.stat().st_size if path.is_file() else None
+
+    def whole(self, key: str, limit: int) -> bytes | None:
+        """A regular file."""
+        path = self.root / key
+        if not path.is_file():
+            return None
+        source = open_source(path)
+        try:
+            check(f"the size of {path.name}", source.size, limit)
+            return source.read(0, source.size)
+        finally:
+            source.close()
+
+    def part(self, key: str, offset: int, count: int) -> bytes:
+        """Part of a regular file."""
+        source = open_source(self.root / key)
+        try:
+            return source.read(offset, count)
+        finally:
+            source.close()

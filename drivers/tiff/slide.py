@@ -1,0 +1,130 @@
+"""Every other TIFF: plain images, pyramids, multi-page files, ImageJ hyperstacks, LSM and what else tifffile orders.
+
+Scenes are stacks of equal images; equal pages without metadata of their own are a time series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drivers.errors import Damaged, DriverError
+from drivers.model import RGB_CHANNELS, Channel, Level, PixelSize, Scene, Slide
+from drivers.tiff.container import OpenTiff
+from drivers.tiff.level import build_level
+from drivers.tiff.metadata import facts_of, icc_of, tag, text
+from drivers.tiff.microscope import Notes, notes_of
+from drivers.tiff.opening import open_with
+from drivers.tiff.orient import oriented, swaps_axes
+from drivers.tiff.pyramid import page_stacks
+from drivers.tiff.samples import Samples, samples_of
+from drivers.tiff.series import kind_of, series_stacks
+from drivers.tiff.stack import Layer, Stack, layer_of_page, scale_of
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_ORIENTATION = 274
+_INDEXED = {"imagej", "lsm", "fluoview", "stk", "nih"}
+"""Kinds whose palettes are look-up tables for the display of measured values."""
+_MEASURED = {"lsm", "fluoview", "stk"}
+"""Kinds whose samples are channels also where the tag says RGB, as Zeiss LSM files of two or three channels do."""
+
+
+def open_slide(path: Path) -> Slide:
+    """Open any TIFF; raises Unsupported, Damaged or LimitExceeded with the reason."""
+    return open_with(path, _slide)
+
+
+def _slide(path: Path, file: OpenTiff) -> Slide:
+    kind = kind_of(file)
+    stacks = series_stacks(file, kind) if kind else []
+    warnings: list[str] = []
+    if not stacks:
+        stacks, warnings = page_stacks(file)
+    if not stacks:
+        raise Damaged("the TIFF holds no image that can be shown")
+    notes = notes_of(file, kind)
+    scenes: list[Scene] = []
+    associated: dict[str, Scene] = {}
+    for number, stack in enumerate(stacks):
+        name = path.stem if len(stacks) == 1 else stack.name or f"{path.stem} {number}"
+        scenes.append(_scene(file, stack, notes, name))
+        warnings += _thumbnails(file, stack, associated)
+        warnings += stack.warnings
+    return Slide(
+        path=path,
+        driver="tiff",
+        files=[path],
+        scenes=scenes,
+        associated=associated,
+        close=file.close,
+        raw_metadata=text(stacks[0].layers[0].page, 270),
+        warnings=list(dict.fromkeys(warnings)),
+    )
+
+
+def _samples(page: TiffPage, kind: str | None) -> Samples:
+    samples = samples_of(page, indexed=kind in _INDEXED)
+    return replace(samples, rgb=False, white=False) if kind in _MEASURED else samples
+
+
+def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
+    page = stack.layers[0].page
+    samples = _samples(page, notes.kind)
+    stack.warnings += samples.warnings
+    turn = _orientation(page)  # of all levels: overviews often lack the tag
+    levels = [oriented(_level(file, stack.layers[0], samples, 1.0), turn)]
+    for layer in stack.layers[1:]:
+        own = _samples(layer.page, notes.kind)
+        if (own.channels, own.dtype, own.rgb) == (samples.channels, samples.dtype, samples.rgb):
+            levels.append(oriented(_level(file, layer, own, scale_of(stack, layer)), turn))
+        else:
+            stack.warnings.append(f"level {layer.size[1]}x{layer.size[0]} holds other samples and is left out")
+    icc, dropped = icc_of(page)
+    if dropped:
+        stack.warnings.append(dropped)
+    size = notes.pixel_size(page)
+    if swaps_axes(turn):
+        size = PixelSize(size.x_um, size.y_um, size.z_um)
+    rgb = samples.rgb and levels[0].shape.c == 3
+    return Scene(
+        name=name,
+        levels=levels,
+        rgb=rgb,
+        channels=RGB_CHANNELS if rgb else notes.channels_for(levels[0].shape.c),
+        pixel_size=size,
+        time_step_s=notes.time_step_s,
+        significant_bits=samples.significant_bits,
+        icc=icc,
+        facts=facts_of(page),
+    )
+
+
+def _level(file: OpenTiff, layer: Layer, samples: Samples, scale: float) -> Level:
+    return build_level(file.source, layer.storage, layer.planes, samples.facts(scale))
+
+
+def _orientation(page: TiffPage) -> int:
+    value = tag(page, _ORIENTATION)
+    return value if isinstance(value, int) else 1
+
+
+def _thumbnails(file: OpenTiff, stack: Stack, associated: dict[str, Scene]) -> list[str]:
+    """Show the first reduced image that is no level as the thumbnail; the words of warning for the others."""
+    warnings: list[str] = []
+    for page in stack.spare:
+        what = f"a reduced image of {page.imagewidth}x{page.imagelength} that is no level"
+        try:
+            if "thumbnail" in associated:
+                warnings.append(f"{what} is left out")
+                continue
+            samples = samples_of(page)
+            level = oriented(_level(file, layer_of_page(page, file.source), samples, 1.0), _orientation(page))
+        except DriverError as error:
+            warnings.append(f"{what} is left out: {error}")
+            continue
+        channels = RGB_CHANNELS if samples.rgb else tuple(Channel() for _ in range(level.shape.c))
+        associated["thumbnail"] = Scene(name="thumbnail", levels=[level], rgb=samples.rgb, channels=channels)
+    return warnings
