@@ -101,7 +101,9 @@ def write_root(plan: SlidePlan, slide: Slide, done: tuple[Stage, Receipt]) -> No
     record = receipt.as_json()
     # Folder names may tell as much of a patient as a label: the store keeps file names only.
     record["path"], record["output"] = slide.path.name, Path(receipt.output or "").name
+    if stage.run:
+        record["run"] = stage.run
     files = ngff.group_files(plan.ome_zarr, plan.root_attributes, {KEY: record})
     record[SEAL] = seal(json.loads(files.get("zarr.json") or files[".zattrs"]))
     for name, data in ngff.group_files(plan.ome_zarr, plan.root_attributes, {KEY: record}).items():
-        stage.write(name, [data], listed=False, early=False)
+        stage.write_root(name, data)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from converter.contents import scenes_of, write_groups, write_icc, write_image, write_manifest, write_ome_xml, write_root
 from converter.errors import NotTrue, OverMemory, SourceChanged
 from converter.existing import finished_before, refuse_early, require_space
-from converter.fingerprint import Look, fingerprint, look
+from converter.fingerprint import Look, slide_fingerprint, slide_look
 from converter.options import Options
 from converter.plan import ImagePlan
 from converter.planning import SlidePlan, plan_slide
@@ -30,6 +30,7 @@ from converter.stored import open_directly, open_with_zarr
 from converter.version import product_version
 from drivers import open_slide
 from drivers.errors import Unreadable
+from drivers.location import Location
 from drivers.model import Slide
 
 Observer = Callable[[str, Amount], None]
@@ -83,7 +84,9 @@ class _Place:
     """Where a conversion writes, and what its source looked like when it began."""
 
     stage: Stage
-    target: Path
+    target: Location
+    publish: Callable[[], None]
+    """Makes the stage the target."""
     before: Look
     identity: Future[str]
     """The source's fingerprint, being taken."""
@@ -98,8 +101,8 @@ class _Written:
     fingerprint: str
 
 
-def convert(path: Path, target: Path, conversion: Conversion) -> Receipt:
-    """Convert `path` into the store `target`, published only when it is whole and verified.
+def convert(path: Location, target: Location, conversion: Conversion) -> Receipt:
+    """Convert `path` into the store `target` (a path, or an s3 URL), published only when it is whole and verified.
 
     Raises DriverError or ConverterError; then nothing is published and no stage is left behind.
     """
@@ -108,7 +111,7 @@ def convert(path: Path, target: Path, conversion: Conversion) -> Receipt:
     with conversion.timed("open"):
         slide = open_slide(path)
     with slide, _aside(conversion) as aside:
-        before = look(slide.files)
+        before = slide_look(slide)
         old = finished_before(slide, target, options)
         if old is not None:
             return replace(old, seconds=time.perf_counter() - start)
@@ -120,16 +123,28 @@ def convert(path: Path, target: Path, conversion: Conversion) -> Receipt:
         require_space(target, plan.estimated_bytes)
         if options.verify == "full":
             aside.submit(_warm_reader)
-        stage = open_stage(target)
+        stage, published = _stage_for(target, conversion)
         try:
-            receipt = _staged(slide, plan, _Place(stage, target, before, identity), conversion)
+            receipt = _staged(slide, plan, _Place(stage, target, published, before, identity), conversion)
         finally:
             stage.discard()
     return replace(receipt, seconds=time.perf_counter() - start, timings=dict(conversion.timings))
 
 
 def _identity(slide: Slide, conversion: Conversion) -> str:
-    return conversion.identity or fingerprint(slide.files, conversion.stop.is_set)
+    return conversion.identity or slide_fingerprint(slide, conversion.stop.is_set)
+
+
+def _stage_for(target: Location, conversion: Conversion) -> tuple[Stage, Callable[[], None]]:
+    """A new stage, and what makes it the target."""
+    replacing = conversion.options.exists == "replace"
+    if isinstance(target, Path):
+        local = open_stage(target)
+        return local, lambda: publish(local, target, replace=replacing)
+    from converter.objects.stage import open_object_stage
+
+    remote = open_object_stage(target, replace=replacing, stopped=conversion.stop.is_set)
+    return remote, lambda: remote.publish(replace=replacing)
 
 
 @contextmanager
@@ -170,12 +185,12 @@ def _staged(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion
 
 def _publish(place: _Place, conversion: Conversion) -> None:
     with conversion.fence():
-        publish(place.stage, place.target, replace=conversion.options.exists == "replace")
+        place.publish()
 
 
 def _as_before(slide: Slide, before: Look) -> bool:
     try:
-        return look(slide.files) == before
+        return slide_look(slide) == before
     except OSError:
         return False
 
@@ -245,7 +260,7 @@ def _verify(stage: Stage, slide: Slide, options: Options) -> None:
     from converter.verify import verify_store
 
     opener = open_with_zarr if options.verify == "full" else open_directly
-    report = verify_store(stage.store, slide=slide, depth=options.verify, opener=opener)
+    report = verify_store(stage.store, slide=slide, depth=options.verify, opener=opener, files=stage.files)
     if not report.ok:
         raise NotTrue(f"{slide.path.name}: the store failed its own check and is not published: {report.violations[0]}")
 

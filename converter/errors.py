@@ -41,6 +41,25 @@ class OutputFailed(ConverterError, OSError):
     retryable = True
 
 
+class Unreachable(OutputFailed):
+    """The object store did not answer, or not in time."""
+
+    kind = "network"
+
+
+class Denied(OutputFailed):
+    """The object store refuses who asks: credentials, rights, region."""
+
+    kind = "auth"
+    retryable = False
+
+
+class Unusable(OutputFailed):
+    """The object store cannot take a store: no such bucket, or a server that does not know conditional puts."""
+
+    retryable = False
+
+
 class SourceChanged(ConverterError, OSError):
     """The slide changed while it was converted; what was written is thrown away."""
 

@@ -9,19 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import NoSpace, Refused
-from converter.fingerprint import fingerprint
+from converter.fingerprint import slide_fingerprint
 from converter.manifest import ROOT_METADATA
+from converter.objects.faults import reaching
 from converter.options import Options
 from converter.publish import exists_error
 from converter.receipt import KEY, Receipt
+from converter.stored import files_of
 from converter.version import product_version
+from drivers.errors import Unreadable
+from drivers.limits import LIMITS
+from drivers.location import Location, Url
 from drivers.model import Slide
+from drivers.omezarr.files import Files, LocalFiles
 
 _SPARE = 64 << 20
 
 
-def refuse_early(slide: Slide, target: Path, options: Options) -> None:
+def refuse_early(slide: Slide, target: Location, options: Options) -> None:
     """Raise Refused where the target may not be written."""
+    if isinstance(target, Url):
+        _refuse_url(slide, target, options)
+        return
     if any(target.resolve() == f.resolve() or f.resolve().is_relative_to(target.resolve()) for f in slide.files):
         raise Refused(f"{target}: would replace the slide itself; give another output")
     if not os.path.lexists(target):
@@ -30,12 +39,26 @@ def refuse_early(slide: Slide, target: Path, options: Options) -> None:
         if not _replaceable(target):
             raise Refused(f"{target}: is no Zarr store, so it is not replaced; remove it, or give another output")
         return
+    raise _in_the_way(target, options)
+
+
+def _in_the_way(target: Location, options: Options) -> Refused:
     if options.exists == "skip" or options.resume:
-        raise Refused(
+        return Refused(
             f"{target}: exists, but was made from another slide, with other options or another version; "
             "give --exists replace, or another output"
         )
-    raise exists_error(target)
+    return exists_error(target)
+
+
+def _refuse_url(slide: Slide, target: Url, options: Options) -> None:
+    """The look before a conversion begins; the one that counts comes under the claim."""
+    if isinstance(slide.path, Url) and f"{slide.path}/".startswith(f"{target}/"):
+        raise Refused(f"{target}: would replace the slide itself; give another output")
+    with reaching(str(target)):
+        files = files_of(target)
+        if options.exists != "replace" and any(files.size(name) is not None for name in ("zarr.json", ".zattrs")):
+            raise _in_the_way(target, options)
 
 
 def _replaceable(target: Path) -> bool:
@@ -45,10 +68,14 @@ def _replaceable(target: Path) -> bool:
     return target.is_dir() and not any(target.iterdir())
 
 
-def stored_receipt(store: Path) -> dict[str, Any] | None:
-    """The receipt a store carries, None where it carries none."""
+def stored_receipt(files: Files) -> dict[str, Any] | None:
+    """The receipt a store carries, None where it carries none. Raises Unreadable where its server fails."""
     try:
-        found = json.loads(root_file(store).read_text())
+        found = root_document(files)
+    except Unreadable:
+        if isinstance(files, LocalFiles):
+            return None
+        raise
     except (OSError, ValueError):
         return None
     attributes = found.get("attributes", found) if isinstance(found, dict) else None
@@ -56,22 +83,30 @@ def stored_receipt(store: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def root_file(store: Path) -> Path:
+def root_document(files: Files) -> Any:
+    """The metadata that holds the attributes of a store's root. Raises OSError, ValueError."""
+    data = files.whole(root_name(files), LIMITS.metadata_bytes)
+    if data is None:
+        raise FileNotFoundError(f"{files.name} has no metadata")
+    return json.loads(data)
+
+
+def root_name(files: Files) -> str:
     """The file that holds the attributes of a store's root."""
-    v3 = store / "zarr.json"
-    return v3 if v3.exists() else store / ".zattrs"
+    return "zarr.json" if files.size("zarr.json") is not None else ".zattrs"
 
 
-def finished_before(slide: Slide, target: Path, options: Options) -> Receipt | None:
+def finished_before(slide: Slide, target: Location, options: Options) -> Receipt | None:
     """A `skipped` receipt when the target holds this slide's conversion with the same options and version."""
     if options.exists != "skip" and not options.resume:
         return None
-    record = stored_receipt(target)
+    with reaching(str(target)):
+        record = stored_receipt(files_of(target))
     if record is None or record.get("status") != "done":
         return None
     if record.get("version") != product_version() or record.get("options") != options.for_record():
         return None
-    if record.get("fingerprint") != fingerprint(slide.files):
+    if record.get("fingerprint") != slide_fingerprint(slide):
         return None
     return Receipt(
         path=str(slide.path),
@@ -87,8 +122,10 @@ def finished_before(slide: Slide, target: Path, options: Options) -> Receipt | N
     )
 
 
-def require_space(target: Path, needed: int) -> None:
-    """Raise NoSpace unless the target's disk has room for `needed` bytes and some to spare."""
+def require_space(target: Location, needed: int) -> None:
+    """Raise NoSpace unless the target's disk has room for `needed` bytes and some to spare; object stores have."""
+    if isinstance(target, Url):
+        return
     folder = target.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

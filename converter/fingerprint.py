@@ -1,4 +1,8 @@
-"""The identity of a slide: a hash over all its files, and a cheap look that tells whether one of them changed."""
+"""The identity of a slide: a hash over all its files, and a cheap look that tells whether one of them changed.
+
+Of a slide behind a URL it is a hash over the listing (size, ETag, key of every object); where the server lists nothing,
+over size, SHA-256 and key of every metadata document.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from converter.errors import Cancelled
+from drivers.location import Remote, RemoteObject
+from drivers.model import Slide
 
 _BLOCK = 4 << 20
-Look = tuple[tuple[int, int, int, int], ...]
+Look = tuple[tuple[int, int, int, int], ...] | tuple[RemoteObject, ...]
+
+
+def slide_fingerprint(slide: Slide, stopped: Callable[[], bool] = lambda: False) -> str:
+    """The fingerprint of an open slide. Raises OSError (DriverError for a URL), and Cancelled when `stopped` says so."""
+    return fingerprint(slide.files, stopped) if slide.remote is None else _of_objects(slide.remote)
+
+
+def slide_look(slide: Slide) -> Look:
+    """What `look` tells of its files; of a slide behind a URL, what the server tells now. Raises OSError."""
+    return look(slide.files) if slide.remote is None else tuple(slide.remote.objects())
+
+
+def _of_objects(remote: Remote) -> str:
+    lines = "".join(f"{found.version}  {found.size}  {found.key}\n" for found in remote.objects())
+    return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
 
 def fingerprint(files: Sequence[Path], stopped: Callable[[], bool] = lambda: False) -> str:

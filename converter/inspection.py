@@ -18,14 +18,22 @@ def inspection(slide: Slide) -> dict[str, Any]:
     return {
         "path": str(slide.path),
         "driver": slide.driver,
-        "files": [str(path) for path in slide.files],
-        "bytes": sum(path.stat().st_size for path in slide.files),
+        **_files(slide),
         "scenes": [_scene(i, scene) for i, scene in enumerate(slide.scenes)],
         "associated": [{"role": role, "y": scene.shape.y, "x": scene.shape.x} for role, scene in slide.associated.items()],
         "icc": None if icc is None else {"bytes": len(icc)},
         "acquired": None if acquired is None else acquired.isoformat(),
         "warnings": list(slide.warnings),
     }
+
+
+def _files(slide: Slide) -> dict[str, Any]:
+    """Names and bytes; of a slide behind a URL those that are known, and no sum where the server does not list them."""
+    if slide.remote is None:
+        return {"files": [str(path) for path in slide.files], "bytes": sum(path.stat().st_size for path in slide.files)}
+    objects = slide.remote.objects()
+    total = sum(found.size for found in objects) if slide.remote.complete else None
+    return {"files": [f"{slide.path}/{found.key}" for found in objects], "bytes": total}
 
 
 def _scene(index: int, scene: Scene) -> dict[str, Any]:
@@ -76,5 +84,6 @@ def _instrument(scene: Scene) -> Mapping[str, Any]:
         "objective": facts.objective_model,
         "lens_na": facts.objective_na,
         "immersion": facts.immersion,
+        "detector": facts.detector_model,
         "software": facts.software,
     }

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from converter.stage import Entry
+from drivers.omezarr.files import Files
 
 MANIFEST = "OME/manifest.json"
 FORMAT = 1
+_MOST_BYTES = 1 << 30
 ROOT_METADATA = frozenset({"zarr.json", ".zattrs", ".zgroup"})
 
 
@@ -25,9 +26,11 @@ def manifest_bytes(entries: Sequence[Entry]) -> bytes:
     return f'{{"format": {FORMAT}, "files": [\n{rows}\n]}}\n'.encode()
 
 
-def read_manifest(store: Path) -> tuple[list[Entry], str]:
+def read_manifest(files: Files) -> tuple[list[Entry], str]:
     """Entries, and the manifest's own hash. Raises FileNotFoundError, ValueError."""
-    data = (store / MANIFEST).read_bytes()
+    data = files.whole(MANIFEST, _MOST_BYTES)
+    if data is None:
+        raise FileNotFoundError("there is none")
     found: dict[str, Any] = json.loads(data)
     if found.get("format") != FORMAT:
         raise ValueError(f"manifest format {found.get('format')!r} is not known to this version")

@@ -20,7 +20,8 @@ NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _TYPES = {"float16": "float", "float32": "float", "float64": "double", "int64": "double", "uint64": "double"}
-_DIMENSIONS = {"Immersion": {"Oil", "Water", "WaterDipping", "Air", "Multi", "Glycerol", "Other"}}
+_IMMERSION_WORDS = ("Oil", "Water", "WaterDipping", "Air", "Multi", "Glycerol", "Other")
+_IMMERSIONS = {word.lower(): word for word in _IMMERSION_WORDS} | {"dry": "Air", "glycerin": "Glycerol"}
 _STORAGE = {"BinData", "TiffData"}
 _PERSONAL = {
     "Experimenter",
@@ -37,6 +38,7 @@ _PERSONAL = {
     "ExperimentRef",
 }
 _STRICT = {"AcquisitionDate"}
+_POSITIVE = ("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ", "ExcitationWavelength", "EmissionWavelength")
 _SERIALS = ("SerialNumber", "LotNumber")
 
 
@@ -49,18 +51,30 @@ class Document:
 
 
 def ome_xml(scenes: Sequence[tuple[Scene, str]], privacy: str, creator: str) -> Document:
-    """OME-XML with one Image per scene (and name), in order, pixels marked MetadataOnly."""
+    """OME-XML with one Image per scene (and name), in order, pixels marked MetadataOnly.
+
+    The file's own is kept where it is of this schema. Of an older one the scenes' facts are written: renaming its namespace
+    would not make it valid.
+    """
     ET.register_namespace("", NAMESPACE)
     source = scenes[0][0].facts.ome_xml
     if source is not None and all(s.facts.ome_xml == source and s.facts.ome_image is not None for s, _ in scenes):
-        return _patched(source, scenes, privacy)
-    root = ET.Element(_name("OME"), {"Creator": creator, f"{{{_XSI}}}schemaLocation": _SCHEMA})
+        own = _parsed(source)
+        if own.tag == _name("OME"):
+            return _patched(own, scenes, (privacy, _creator(scenes, creator)))
+    root = ET.Element(_name("OME"), {"Creator": _creator(scenes, creator), f"{{{_XSI}}}schemaLocation": _SCHEMA})
     removed: set[str] = set()
     instruments = [_instrument(scene, i, privacy, removed) for i, (scene, _) in enumerate(scenes)]
     root.extend(e for e in instruments if e is not None)
     for i, (scene, name) in enumerate(scenes):
         root.append(_image(scene, name, i, (privacy, instruments[i], removed)))
     return Document(_text(root), sorted(removed))
+
+
+def _creator(scenes: Sequence[tuple[Scene, str]], creator: str) -> str:
+    """Who wrote this, and the software that wrote the slide: the schema has no other place for it."""
+    known = dict.fromkeys(scene.facts.software for scene, _ in scenes if scene.facts.software is not None)
+    return _clean(f"{creator}; from a file by {', '.join(known)}" if known else creator)
 
 
 def _name(tag: str) -> str:
@@ -100,14 +114,16 @@ def _instrument(scene: Scene, i: int, privacy: str, removed: set[str]) -> ET.Ele
         "Model": facts.objective_model,
         "NominalMagnification": scene.magnification,
         "LensNA": facts.objective_na,
-        "Immersion": facts.immersion if facts.immersion in _DIMENSIONS["Immersion"] else None,
+        "Immersion": None if facts.immersion is None else _IMMERSIONS.get(facts.immersion.lower(), "Other"),
     }
     has_scope, has_lens = any(scope.values()), any(v is not None for v in lens.values())
-    if not has_scope and not has_lens:
+    if not has_scope and not has_lens and facts.detector_model is None:
         return None
     instrument = ET.Element(_name("Instrument"), {"ID": f"Instrument:{i}"})
     if has_scope:
         _put(instrument, "Microscope", **scope)
+    if facts.detector_model is not None:
+        _put(instrument, "Detector", ID=f"Detector:{i}", Model=facts.detector_model)
     if has_lens:
         _put(instrument, "Objective", ID=f"Objective:{i}", **lens)
     return instrument
@@ -196,18 +212,24 @@ def _planes(pixels: ET.Element, scene: Scene) -> None:
         if position is not None:
             attributes |= {"PositionX": float(position.x_um), "PositionXUnit": "µm"}
             attributes |= {"PositionY": float(position.y_um), "PositionYUnit": "µm"}
+            if position.z_um is not None:
+                attributes |= {"PositionZ": float(position.z_um), "PositionZUnit": "µm"}
         _put(pixels, "Plane", **attributes)
 
 
-def _patched(source: str, scenes: Sequence[tuple[Scene, str]], privacy: str) -> Document:
-    """The file's own OME-XML: the converted Images only, storage elements out, personal data out by policy."""
+def _parsed(source: str) -> ET.Element:
     from defusedxml.ElementTree import fromstring
 
     try:
-        root: ET.Element = fromstring(source.encode(), forbid_dtd=True)
+        return fromstring(source.encode(), forbid_dtd=True)
     except Exception as error:
         raise Damaged(f"the OME-XML of the file cannot be parsed: {error}") from error
+
+
+def _patched(root: ET.Element, scenes: Sequence[tuple[Scene, str]], context: tuple[str, str]) -> Document:
+    """The file's own OME-XML: the converted Images only, storage elements out, personal data out by policy."""
     removed: set[str] = set()
+    privacy, creator = context
     images = [e for e in root if _local(e) == "Image"]
     for image in images:
         root.remove(image)
@@ -217,11 +239,13 @@ def _patched(source: str, scenes: Sequence[tuple[Scene, str]], privacy: str) -> 
         if number >= len(images):
             raise Damaged(f"the OME-XML of the file has {len(images)} Images, and no number {number}")
         root.insert(at + offset, images[number])
-    for key in ("UUID", "Creator"):
-        root.attrib.pop(key, None)
+    root.attrib.pop("UUID", None)
+    root.set("Creator", creator)
     unwanted = set() if privacy == "keep" else _PERSONAL | (_STRICT if privacy == "strict" else set())
     _prune(root, unwanted, privacy == "strict", removed)
     for element in root.iter():
+        if _local(element) in ("Pixels", "Channel"):
+            _only_numbers(element)
         if _local(element) == "Pixels":
             _only_metadata(element)
     return Document(_text(root), sorted(removed))
@@ -244,6 +268,18 @@ def _prune(element: ET.Element, unwanted: set[str], serials: bool, removed: set[
         _prune(child, unwanted, serials, removed)
 
 
+def _only_numbers(element: ET.Element) -> None:
+    """Zero and the like stand for unknown in many files; the schema wants positive numbers."""
+    for key in _POSITIVE:
+        try:
+            known = 0 < float(element.get(key, "1")) < float("inf")
+        except ValueError:
+            known = False
+        if not known:
+            element.attrib.pop(key, None)
+            element.attrib.pop(f"{key}Unit", None)
+
+
 def _only_metadata(pixels: ET.Element) -> None:
     storage = [e for e in pixels if _local(e) in _STORAGE | {"MetadataOnly"}]
     for element in storage:
@@ -252,3 +288,4 @@ def _only_metadata(pixels: ET.Element) -> None:
     prefix = pixels.tag.rpartition("}")[0] + "}" if "}" in pixels.tag else ""
     pixels.insert(channels, ET.Element(f"{prefix}MetadataOnly"))
     pixels.attrib.pop("BigEndian", None)
+    pixels.attrib.setdefault("DimensionOrder", "XYZCT")  # the schema wants one; some writers leave it out

@@ -9,13 +9,14 @@ import shutil
 from pathlib import Path
 
 from converter.errors import OutputFailed, Refused
-from converter.stage import Stage, failed
+from converter.stage import LocalStage, failed
+from drivers.location import Location
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
 
 
-def publish(stage: Stage, target: Path, *, replace: bool) -> None:
+def publish(stage: LocalStage, target: Path, *, replace: bool) -> None:
     """Rename the staged store to `target` and sync its folder.
 
     Raises Refused when the target exists (and `replace` is not set), OutputFailed. The old store of a replacement is
@@ -36,7 +37,7 @@ def publish(stage: Stage, target: Path, *, replace: bool) -> None:
     _sync_folder(target.parent)
 
 
-def exists_error(target: Path) -> Refused:
+def exists_error(target: Location) -> Refused:
     """The refusal of a target that is already there."""
     return Refused(f"{target}: exists already; give --exists replace or skip, or another output")
 

@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converter.manifest import MANIFEST
+from drivers.limits import LIMITS
+from drivers.omezarr.files import Files, joined
 
 Finding = tuple[str, str | None]
 """Where, and what does not hold; None where it holds."""
@@ -56,36 +57,37 @@ class Group:
         return f"{self.path}/{level}" if self.path else level
 
 
-def attributes(folder: Path) -> tuple[str, dict[str, Any]]:
+def attributes(files: Files, key: str) -> tuple[str, dict[str, Any]]:
     """(version, OME attributes) of a group. Raises OSError, ValueError, KeyError."""
-    v3 = folder / "zarr.json"
-    if v3.exists():
-        found: dict[str, Any] = json.loads(v3.read_text())["attributes"].get("ome", {})
+    newer = files.whole(joined(key, "zarr.json"), LIMITS.metadata_bytes)
+    if newer is not None:
+        found: dict[str, Any] = json.loads(newer)["attributes"].get("ome", {})
         version = found.get("version", "")
         if not isinstance(version, str):
             raise ValueError(f"version {version!r} is no text")
         return version, found
-    if json.loads((folder / ".zgroup").read_text()) != {"zarr_format": 2}:
+    group = files.whole(joined(key, ".zgroup"), LIMITS.metadata_bytes)
+    if group is None:
+        raise FileNotFoundError(f"neither {joined(key, 'zarr.json')} nor {joined(key, '.zgroup')} is there")
+    if json.loads(group) != {"zarr_format": 2}:
         raise ValueError("its .zgroup is not that of Zarr v2")
-    old = folder / ".zattrs"
-    return "0.4", json.loads(old.read_text()) if old.exists() else {}
+    old = files.whole(joined(key, ".zattrs"), LIMITS.metadata_bytes)
+    return "0.4", {} if old is None else json.loads(old)
 
 
-def image_groups(store: Path) -> list[Group]:
+def image_groups(files: Files) -> list[Group]:
     """The images of a store: the root or its series, then associated ones. Raises ValueError where there is none."""
-    version, root = attributes(store)
+    version, root = attributes(files, "")
     paths = [""]
     if "bioformats2raw.layout" in root:
-        paths = attributes(store / "OME")[1].get("series", [])
+        paths = attributes(files, "OME")[1].get("series", [])
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise ValueError(f"series {paths!r} is no list of names")
-    associated = store / "associated"
-    if associated.is_dir():
-        paths += [f"associated/{p.name}" for p in sorted(associated.iterdir()) if p.is_dir()]
+    paths += [joined("associated", name) for name in files.folders("associated") or ()]
     groups: list[Group] = []
-    own = (store / MANIFEST).exists()
+    own = files.size(MANIFEST) is not None
     for path in paths:
-        found_version, found = attributes(store / path)
+        found_version, found = attributes(files, path)
         if not found.get("multiscales"):
             raise ValueError(f"{path or 'root'} has no multiscales")
         groups.append(Group(path, found_version or version, found["multiscales"][0], found.get("omero"), own))
@@ -94,31 +96,32 @@ def image_groups(store: Path) -> list[Group]:
     return groups
 
 
-def tree_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
+def tree_rules(files: Files, groups: Sequence[Group]) -> Iterator[Finding]:
     """Rules across the whole store."""
-    others = [store / name for name in ("", "OME", "associated") if (store / name / "zarr.json").exists()]
-    versions = {group.version for group in groups} | ({attributes(folder)[0] for folder in others} - {""})
+    others = [key for key in ("", "OME", "associated") if files.size(joined(key, "zarr.json")) is not None]
+    versions = {group.version for group in groups} | ({attributes(files, key)[0] for key in others} - {""})
     yield ".", None if len(versions) == 1 else f"several versions in one tree: {sorted(versions)}"
     yield ".", None if versions <= {"0.4", "0.5"} else f"unknown version {sorted(versions)}"
-    _, root = attributes(store)
+    _, root = attributes(files, "")
     if "bioformats2raw.layout" in root:
         layout = root["bioformats2raw.layout"]
         yield ".", None if type(layout) is int and layout == 3 else "bioformats2raw.layout is not the integer 3"
         series = [group.path for group in groups if not group.path.startswith("associated/")]
-        present = sorted((p.name for p in store.iterdir() if p.is_dir() and p.name.isdigit()), key=int)
+        present = sorted((name for name in files.folders("") or () if name.isdigit()), key=int)
         yield "OME", None if sorted(series, key=str) == sorted(present) else f"series {series}, groups {present}"
-    yield from _xml_rules(store, [g for g in groups if not g.path.startswith("associated/")])
+    yield from _xml_rules(files, [g for g in groups if not g.path.startswith("associated/")])
 
 
-def _xml_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
+def _xml_rules(files: Files, groups: Sequence[Group]) -> Iterator[Finding]:
     from defusedxml.ElementTree import fromstring
 
-    where, path = "OME/METADATA.ome.xml", store / "OME" / "METADATA.ome.xml"
-    if not path.exists():
+    where = "OME/METADATA.ome.xml"
+    text = files.whole(where, LIMITS.metadata_bytes)
+    if text is None:
         yield where, "is missing" if any(group.own for group in groups) else None
         return
     try:
-        root = fromstring(path.read_bytes(), forbid_dtd=True)
+        root = fromstring(text, forbid_dtd=True)
     except Exception as error:  # noqa: BLE001 - any parser error is the finding
         yield where, f"cannot be parsed: {error}"
         return
@@ -132,15 +135,23 @@ def _xml_rules(store: Path, groups: Sequence[Group]) -> Iterator[Finding]:
     yield where, None if names.count("MetadataOnly") == len(pixels) else "has Pixels without MetadataOnly"
     for i, (group, element) in enumerate(zip(groups, pixels, strict=False)):
         said = tuple(element.get(f"Size{axis}") for axis in "YX")
-        shape = _plane(store / group.path / group.levels[0])
+        shape = _plane(files, joined(group.path, group.levels[0]))
         yield where, None if said == shape else f"Image {i} has Y and X {said}, series {group.path or '.'} {shape}"
 
 
-def _plane(array: Path) -> tuple[str, str]:
+def _plane(files: Files, array: str) -> tuple[str, str]:
     """Sizes of y and x of an array."""
-    path = array / "zarr.json"
-    found = json.loads((path if path.exists() else array / ".zarray").read_text())["shape"]
+    found = array_document(files, array)["shape"]
     return str(found[-2]), str(found[-1])
+
+
+def array_document(files: Files, key: str) -> dict[str, Any]:
+    """The metadata of an array of either version. Raises FileNotFoundError, ValueError."""
+    for name in ("zarr.json", ".zarray"):
+        data = files.whole(joined(key, name), LIMITS.metadata_bytes)
+        if data is not None:
+            return json.loads(data)
+    raise FileNotFoundError(f"the array {key} is not there")
 
 
 def image_rules(group: Group, arrays: Sequence[Any]) -> Iterator[Finding]:

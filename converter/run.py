@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,7 @@ from drivers.discovery import translated
 from drivers.errors import Damaged, DriverError
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene
-from drivers.paint import paint
+from drivers.paint import paint, vacant
 from drivers.tiles import Tile
 
 
@@ -162,22 +163,30 @@ class _Counter:
 def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Output:
     writer = level_writer(plan, image, work.stage, (parse_codec(work.options.codec), work.options.ome_zarr))
     seen = work.window.add if plan is image.levels[-1] else None
-    return _Output(writer, Regions(plan.shape, plan.chunk, group), seen)
+    return _Output(writer, Regions(plan.shape, plan.chunk, group, image.fill), seen)
 
 
 def _run_segment(task: tuple[Level, Shape], outputs: list[_Output], shared: tuple[Work, _Counter]) -> None:
     (level, job), (work, done) = task, shared
-    todo, straddlers = _Shared(jobs(level.shape, job)), Straddlers(job, work.stage.folder)
-    decode = _decoder(level, work)
+    todo, decode = _Shared(jobs(level.shape, job)), _decoder(level, work)
+    # What no tile covers is not stored: a level of another background than the image's has nothing of the kind.
+    plain = bool(np.array(level.fill, level.dtype) == outputs[0].writer.image.fill)
+    with closing(Straddlers(job, work.stage.folder)) as straddlers:
 
-    def worker() -> None:
-        for box in todo:
-            if work.stop.is_set():
-                raise Cancelled("the conversion was interrupted")
-            pixels = paint(level, box, lambda tile, box=box: straddlers.read(tile, box, decode))
-            _deliver(outputs, 0, box, pixels)
-            done.add(box.pixels)
+        def worker() -> None:
+            for box in todo:
+                if work.stop.is_set():
+                    raise Cancelled("the conversion was interrupted")
+                void = plain and vacant(level, box)
+                pixels = None if void else paint(level, box, lambda tile, box=box: straddlers.read(tile, box, decode))
+                _deliver(outputs, 0, box, pixels)
+                done.add(box.pixels)
 
+        _in_threads(worker, work)
+
+
+def _in_threads(worker: Callable[[], None], work: Work) -> None:
+    """Run `worker` on every thread to its end. Where one fails all are told to stop, and its error is raised."""
     count = worker_count(work.options)
     with ThreadPoolExecutor(count, thread_name_prefix="slidemill") as pool:
         futures = [pool.submit(worker) for _ in range(count)]
@@ -208,19 +217,29 @@ class _Shared:
             yield box
 
 
-def _deliver(outputs: list[_Output], i: int, box: Box, pixels: Pixels) -> None:
-    """Encode what has become whole at output `i`, and hand its half on to the next."""
+def _deliver(outputs: list[_Output], i: int, box: Box, pixels: Pixels | None) -> None:
+    """Encode what has become whole at output `i`, and hand its half on to the next. None: nothing but background."""
     output = outputs[i]
     for whole, block in output.regions.add(box, pixels):
         output.writer.put(whole, block)
         if output.seen is not None:
-            output.seen(whole, block)
+            output.seen(whole, _background(output.writer.image, whole) if block is None else block)
         if i + 1 == len(outputs):
             continue
         below = halved_box(whole, output.writer.plan.shape)
         if below:
-            half = halve(block, outputs[i + 1].writer.plan.source.method)
-            _deliver(outputs, i + 1, below, half[..., : below.shape.y, : below.shape.x])
+            half = None if block is None else _halved(block, outputs[i + 1], below)
+            _deliver(outputs, i + 1, below, half)
+
+
+def _halved(block: Pixels, output: _Output, below: Box) -> Pixels:
+    half = halve(block, output.writer.plan.source.method)
+    return half[..., : below.shape.y, : below.shape.x]
+
+
+def _background(image: ImagePlan, box: Box) -> Pixels:
+    """A pixel of background, with the channels of `box`."""
+    return np.full((1, box.shape.c, 1, 1, 1), image.fill, image.dtype)
 
 
 def _decoder(level: Level, work: Work) -> Callable[[Tile], Pixels]:

@@ -10,6 +10,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
+from math import prod
 from typing import Any
 
 import google_crc32c
@@ -53,8 +55,11 @@ class LevelWriter:
     _open: dict[Shape, _Shard] = field(default_factory=dict[Shape, _Shard])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def put(self, box: Box, pixels: Pixels) -> None:
-        """Store `pixels`, which fill `box`: whole chunks, except where the level ends."""
+    def put(self, box: Box, pixels: Pixels | None) -> None:
+        """Store `pixels`, which fill `box`: whole chunks, except where the level ends. None: nothing but the fill value."""
+        if pixels is None:
+            self._pass(box)
+            return
         for position, chunk in _chunks(self.plan.chunk, box, pixels, self.image.fill):
             data = None if _blank(chunk, self.image.fill) else self.encode(chunk)
             if self.plan.shard is None:
@@ -68,25 +73,43 @@ class LevelWriter:
         return not self._open
 
     def _collect(self, position: Shape, data: bytes | None) -> None:
-        assert self.plan.shard is not None
-        per = Shape(*(s // c for s, c in zip(self.plan.shard, self.plan.chunk, strict=True)))
+        per = self._per_shard()
         place = Shape(*(p // n for p, n in zip(position, per, strict=True)))
         slot = int(np.ravel_multi_index([p % n for p, n in zip(position, per, strict=True)], per))
+        self._arrived(place, per, 1, (slot, data))
+
+    def _pass(self, box: Box) -> None:
+        """Count the chunks of `box` as done, a shard at a time."""
+        if self.plan.shard is None:
+            return
+        per, size = self._per_shard(), self.plan.chunk
+        first = [a // n for a, n in zip(box.start, size, strict=True)]
+        last = [-(-b // n) for b, n in zip(box.stop, size, strict=True)]
+        for at in product(*(range(a // n, -(-b // n)) for a, b, n in zip(first, last, per, strict=True))):
+            spans = [min(b, (p + 1) * n) - max(a, p * n) for a, b, p, n in zip(first, last, at, per, strict=True)]
+            self._arrived(Shape(*at), per, prod(spans))
+
+    def _arrived(self, place: Shape, per: Shape, count: int, chunk: tuple[int, bytes | None] | None = None) -> None:
+        """Note `count` chunks of a shard as done: one that is (slot, data), or such as are not stored."""
         with self._lock:
             shard = self._open.get(place)
             if shard is None:
-                shard = self._open[place] = _Shard([None] * int(np.prod(per)), self._expected(place, per))
-            shard.chunks[slot] = data
-            shard.missing -= 1
+                shard = self._open[place] = _Shard([None] * prod(per), self._expected(place, per))
+            if chunk is not None:
+                shard.chunks[chunk[0]] = chunk[1]
+            shard.missing -= count
             if shard.missing:
                 return
             del self._open[place]
         if any(chunk is not None for chunk in shard.chunks):
             self.stage.write(self._object(place), shard_parts(shard.chunks))
 
+    def _per_shard(self) -> Shape:
+        assert self.plan.shard is not None
+        return Shape(*(s // c for s, c in zip(self.plan.shard, self.plan.chunk, strict=True)))
+
     def _expected(self, place: Shape, per: Shape) -> int:
-        grid = self.plan.grid
-        return int(np.prod([min(n, g - p * n) for p, n, g in zip(place, per, grid, strict=True)]))
+        return prod(min(n, g - p * n) for p, n, g in zip(place, per, self.plan.grid, strict=True))
 
     def _object(self, position: Shape) -> str:
         key = [str(n) for n, axis in zip(position, _AXES, strict=True) if axis in self.image.axes]

@@ -1,7 +1,8 @@
 """The stage: where a store is written before anyone can see it, and the list of what was written.
 
-Lies beside the target on the same file system, so that publishing is one rename. Every file is hashed while it is written;
-data files are synced on a thread of their own, so that the disk works while codecs do.
+`Stage` is what writers need of one; converter/objects has one in an object store. `LocalStage` lies beside the target on the
+same file system, so that publishing is one rename. Every file is hashed while it is written; data files are synced on a
+thread of their own, so that the disk works while codecs do.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from converter.errors import OutputFailed
+from drivers.location import Location
+from drivers.omezarr.files import Files, LocalFiles
 
 STAGES = ".stage"
 OWNER = "owner.json"
@@ -40,8 +44,56 @@ class Entry:
     sha256: str
 
 
+class Stage(Protocol):
+    """A store in the making. `write` may be called from any thread; `discard` it in any case."""
+
+    folder: Path
+    """A local folder, for what writers keep aside."""
+    entries: list[Entry]
+    bytes_written: int
+
+    @property
+    def run(self) -> str:
+        """The run's id where the store is to tell it."""
+        ...
+
+    @property
+    def store(self) -> Location:
+        """Where the files lie until they are published."""
+        ...
+
+    @property
+    def files(self) -> Files:
+        """The files written so far, to be read."""
+        ...
+
+    def write(self, path: str, parts: Sequence[bytes], *, listed: bool = True, early: bool = True) -> Entry:
+        """Write a new file of the store; `listed`: in the manifest; `early`: on its way now. Raises OutputFailed."""
+        ...
+
+    def hold(self, path: str, data: bytes) -> None:
+        """Keep a small file of metadata until `release`."""
+        ...
+
+    def release(self) -> None:
+        """Write the files that were held."""
+        ...
+
+    def write_root(self, name: str, data: bytes) -> None:
+        """Write metadata of the root, which makes it a store."""
+        ...
+
+    def sync(self) -> None:
+        """Everything written so far is safe when this returns. Raises OutputFailed."""
+        ...
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        ...
+
+
 @dataclass(slots=True)
-class Stage:
+class LocalStage:
     """A store in the making under `folder/store`. `write` may be called from any thread; close it in any case."""
 
     folder: Path
@@ -58,6 +110,16 @@ class Stage:
     def store(self) -> Path:
         """The folder that becomes the store."""
         return self.folder / "store"
+
+    @property
+    def run(self) -> str:
+        """None: a rename publishes once or not at all, so that no root needs to tell whose it is."""
+        return ""
+
+    @property
+    def files(self) -> LocalFiles:
+        """The files written so far."""
+        return LocalFiles(self.store)
 
     def write(self, path: str, parts: Sequence[bytes], *, listed: bool = True, early: bool = True) -> Entry:
         """Write a new file of the store. `early`: start syncing it now; else it waits for `sync`.
@@ -99,6 +161,10 @@ class Stage:
         for path, data in self._held.items():
             self.write(path, [data], early=False)
         self._held.clear()
+
+    def write_root(self, name: str, data: bytes) -> None:
+        """Write metadata of the root."""
+        self.write(name, [data], listed=False, early=False)
 
     def sync(self) -> None:
         """Everything written so far is on the disk when this returns. Raises OutputFailed; a failed sync is never retried."""
@@ -178,7 +244,7 @@ def _sync_file_system(folder: Path) -> None:
         os.close(fd)
 
 
-def open_stage(target: Path) -> Stage:
+def open_stage(target: Path) -> LocalStage:
     """A new, empty stage for `target`. Stages whose process on this host is gone are removed first."""
     stages = target.parent / STAGES
     folder = stages / f"{target.name[:100]}.{uuid4().hex[:12]}"
@@ -190,9 +256,9 @@ def open_stage(target: Path) -> Stage:
         (folder / OWNER).write_text(json.dumps(owner))
         (folder / "store").mkdir()
     except OSError as error:
-        Stage(folder).discard()
+        LocalStage(folder).discard()
         raise failed(f"{target.parent}: no stage can be made there", error) from error
-    return Stage(folder)
+    return LocalStage(folder)
 
 
 def _make(folder: Path) -> None:

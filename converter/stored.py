@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -10,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from converter.rules import array_document
+from drivers.errors import Incomplete
+from drivers.location import Location
 from drivers.model import Pixels
 from drivers.omezarr.array import ChunkReader, read_array
+from drivers.omezarr.files import Files, LocalFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,17 @@ class StoredArray:
 
     metadata: StoredMetadata
     reader: ChunkReader
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What one read decodes."""
+        return self.reader.array.chunk
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Chunks that are stored together, None where each is an object of its own."""
+        shards = self.reader.array.shards
+        return None if shards is None else tuple(n * c for n, c in zip(shards.grid, self.chunks, strict=True))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,20 +72,32 @@ class StoredArray:
         return out
 
 
-def open_with_zarr(store: Path, path: str) -> Any:
-    """The array at `path` of a store, opened by zarr-python; raises what that raises."""
+def files_of(store: Location) -> Files:
+    """The files of a store; raises DriverError for a URL that is none of an object store or web server."""
+    if isinstance(store, Path):
+        return LocalFiles(store)
+    from drivers.omezarr.remote import RemoteFiles
+
+    return RemoteFiles(store)
+
+
+def open_with_zarr(files: Files, path: str) -> Any:
+    """The array at `path` of a local store, opened by zarr-python, which raises what it likes; others are read directly."""
+    if not isinstance(files, LocalFiles):
+        return open_directly(files, path)
     import zarr
 
-    return zarr.open_array(str(store / path), mode="r")
+    return zarr.open_array(str(files.root / path), mode="r")
 
 
-def open_directly(store: Path, path: str) -> StoredArray:
+def open_directly(files: Files, path: str) -> StoredArray:
     """The array at `path` of a store, read by our own reader; raises DriverError, OSError, ValueError."""
-    folder = store / path
-    newer = folder / "zarr.json"
-    found: dict[str, Any] = json.loads((newer if newer.exists() else folder / ".zarray").read_text())
+    found = array_document(files, path)
     names = found.get("dimension_names")
     metadata = StoredMetadata(
-        3 if newer.exists() else 2, None if names is None else tuple(names), str(found.get("dimension_separator", "."))
+        int(found["zarr_format"]), None if names is None else tuple(names), str(found.get("dimension_separator", "."))
     )
-    return StoredArray(metadata, ChunkReader(read_array(folder), store))
+    array = read_array(files, path)
+    if array is None:
+        raise Incomplete(f"the array {path!r} is not there any more")
+    return StoredArray(metadata, ChunkReader(array))

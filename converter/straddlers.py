@@ -29,17 +29,39 @@ class _Kept:
     uses: int
 
 
-@dataclass(slots=True)
-class _Spilled:
-    """A decoded block in an unnamed temporary file. Each read maps it anew, so that only touched pages count as memory."""
+@dataclass(frozen=True, slots=True)
+class _Filed:
+    """A decoded block in an unnamed temporary file, its axes in `order`. Each read maps it anew: only touched pages count."""
 
     file: IO[bytes]
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
-    uses: int
+    order: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pixels: Pixels, folder: Path | None) -> _Filed:
+        """Write `pixels` as they lie in memory: interleaved channels are not copied and stay side by side."""
+        order = tuple(int(axis) for axis in np.argsort([-step for step in pixels.strides], kind="stable"))
+        packed = np.ascontiguousarray(pixels.transpose(order))
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the block is needed
+        try:
+            packed.tofile(file)
+            file.flush()
+        except BaseException:
+            file.close()
+            raise
+        return cls(file, packed.shape, packed.dtype, order)
 
     def read(self) -> Pixels:
-        return np.memmap(self.file, self.dtype, "r", shape=self.shape)
+        return np.memmap(self.file, self.dtype, "r", shape=self.shape).transpose(np.argsort(self.order))
+
+
+@dataclass(slots=True)
+class _Spilled:
+    uses: int
+    filed: _Filed | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Of this block alone: who needs it waits for it, and others are decoded meanwhile."""
 
 
 @dataclass(slots=True)
@@ -56,7 +78,6 @@ class Straddlers:
     _spilled: dict[Hashable, _Spilled] = field(default_factory=dict[Hashable, _Spilled])
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _spilling: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, tile: Tile, box: Box, decode: Callable[[Tile], Pixels]) -> Pixels:
         """Pixels of `tile` for the job `box`, decoded unless an earlier job left them here."""
@@ -73,6 +94,14 @@ class Straddlers:
         with self._lock:
             self._keep(tile, pixels)
         return pixels
+
+    def close(self) -> None:
+        """Give up what waits for jobs that will not come, once no thread reads any more."""
+        for spilled in self._spilled.values():
+            if spilled.filed is not None:
+                spilled.filed.file.close()
+        self._spilled.clear()
+        self._kept.clear()
 
     def _used(self, key: Hashable, found: _Kept) -> None:
         found.uses -= 1
@@ -93,18 +122,21 @@ class Straddlers:
             self._bytes -= oldest.pixels.nbytes
 
     def _from_file(self, tile: Tile, decode: Callable[[Tile], Pixels]) -> Pixels:
-        with self._spilling:
-            found = self._spilled.get(tile.key)
-            if found is None:
-                pixels = decode(tile)
-                file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115 - lives as long as the block is needed
-                np.ascontiguousarray(pixels).tofile(file)
-                file.flush()
-                found = self._spilled[tile.key] = _Spilled(file, pixels.shape, pixels.dtype, self._jobs(tile.box))
-            found.uses -= 1
-            if not found.uses:
-                del self._spilled[tile.key]
-            return found.read()
+        while True:
+            with self._lock:
+                spilled = self._spilled.setdefault(tile.key, _Spilled(self._jobs(tile.box)))
+            with spilled.lock:
+                if not spilled.uses:  # its last user came first
+                    continue
+                if spilled.filed is None:
+                    spilled.filed = _Filed.of(decode(tile), self.folder)
+                spilled.uses -= 1
+                mapped = spilled.filed.read()
+                if not spilled.uses:
+                    spilled.filed.file.close()  # the map has a descriptor of its own
+                    with self._lock:
+                        del self._spilled[tile.key]
+                return mapped
 
     def _jobs(self, box: Box) -> int:
         count = 1

@@ -8,26 +8,28 @@ source. full: every file has its SHA-256, every chunk decodes, level 0 and reuse
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converter.existing import root_file, stored_receipt
+from converter.existing import root_document, root_name, stored_receipt
 from converter.manifest import MANIFEST, ROOT_METADATA, read_manifest
+from converter.objects.faults import reaching
 from converter.receipt import SEAL, seal
 from converter.rules import Group, image_groups, image_rules, tree_rules
 from converter.run import filler
-from converter.stored import open_with_zarr
+from converter.stage import Entry
+from converter.stored import files_of, open_with_zarr
 from converter.straddlers import Straddlers
-from drivers.errors import Damaged, DriverError
+from drivers.errors import Damaged, DriverError, Unreadable
 from drivers.geometry import Box, Shape
+from drivers.location import Location
 from drivers.model import Level, Pixels, Scene, Slide
+from drivers.omezarr.files import Files, LocalFiles
 from drivers.paint import paint
 from drivers.tiles import Tile
 
@@ -36,16 +38,19 @@ _QUICK_SIDE = 256
 _FULL_SIDE = 2048
 _MOST = 100
 _READERS = 2
+_FINDINGS = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+_BLOCK = 8 << 20
 
 
-Opener = Callable[[Path, str], Any]
+Opener = Callable[[Files, str], Any]
 
 
 @dataclass(slots=True)
 class Report:
     """What was checked and what did not hold. `compared` and `different` count samples against the source."""
 
-    store: Path
+    store: Location
+    files: Files
     depth: str
     opener: Opener = open_with_zarr
     checks: int = 0
@@ -82,21 +87,46 @@ class Report:
         return {**found, "source": source}
 
 
-def verify_store(store: Path, *, slide: Slide | None = None, depth: str = "quick", opener: Opener = open_with_zarr) -> Report:
-    """Check a local store. Whatever is wrong with it ends up in the report; only a broken `slide` raises DriverError."""
-    report = Report(store, depth, opener)
-    record = stored_receipt(store)
+def verify_store(
+    store: Location,
+    *,
+    slide: Slide | None = None,
+    depth: str = "quick",
+    opener: Opener = open_with_zarr,
+    files: Files | None = None,
+) -> Report:
+    """Check a store; `files`: as they are now, where they are not published yet.
+
+    Whatever is wrong with it ends up in the report. Only a broken `slide` raises DriverError, and an object store that
+    does not answer, or refuses, OutputFailed.
+    """
+    with reaching(str(store)):
+        report = Report(store, files_of(store) if files is None else files, depth, opener)
+        _verify(report, slide)
+        return report
+
+
+def _verify(report: Report, slide: Slide | None) -> None:
+    files = report.files
+    present = _present(report)
+    record = stored_receipt(files)
     report.filled = bool(record and record.get("damage"))
-    _check_files(report, record)
+    _check_files(report, record, present)
     groups: list[Group] = []
     with _malformed(report, ".", "is no OME-Zarr store"):
-        groups = image_groups(store)
-        for where, what in tree_rules(store, groups):
+        groups = image_groups(files)
+        for where, what in tree_rules(files, groups):
             report.check(not what, where, what or "")
     for group in groups:
         with _malformed(report, group.path or ".", "its metadata is malformed"):
             _check_image(report, group, record, slide)
-    return report
+
+
+def _present(report: Report) -> frozenset[str] | None:
+    """Every file, None where they cannot be listed."""
+    with _malformed(report, ".", "cannot be listed"):
+        return report.files.keys()
+    return None
 
 
 @contextmanager
@@ -104,53 +134,74 @@ def _malformed(report: Report, where: str, what: str) -> Generator[None]:
     """Metadata may hold anything: what stumbles over it is a finding."""
     try:
         yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except Exception as error:
+        _raise_unreachable(report, error)
+        if not isinstance(error, _FINDINGS):
+            raise
         report.check(False, where, f"{what}: {type(error).__name__}: {_line(error)}")
 
 
-def _check_files(report: Report, record: dict[str, Any] | None) -> None:
-    """The manifest against the disk. A store that slidemill did not write has none, and nothing to compare with."""
-    store = report.store
-    if record is None and not (store / MANIFEST).exists():
+def _raise_unreachable(report: Report, error: Exception) -> None:
+    """That a server does not answer says nothing of the store."""
+    if isinstance(error, Unreadable) and not isinstance(report.files, LocalFiles):
+        raise error
+
+
+def _check_files(report: Report, record: dict[str, Any] | None, present: frozenset[str] | None) -> None:
+    """The manifest against the files. A store that slidemill did not write has none, and nothing to compare with."""
+    files = report.files
+    if record is None and files.size(MANIFEST) is None and MANIFEST not in (present or ()):
         return
     try:
-        entries, own = read_manifest(store)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        entries, own = read_manifest(files)
+    except Exception as error:  # noqa: BLE001 - see _malformed
+        _raise_unreachable(report, error)
         report.check(False, MANIFEST, f"cannot be read: {type(error).__name__}: {error}")
         return
     report.check(record is not None and record.get("manifest") == own, MANIFEST, "is not the one the receipt names")
-    root = root_file(store)
-    with _malformed(report, root.name, "cannot be read"):
-        held = record is not None and record.get(SEAL) == seal(json.loads(root.read_text()))
-        report.check(held, root.name, "is not as it was written")
+    root = root_name(files)
+    with _malformed(report, root, "cannot be read"):
+        held = record is not None and record.get(SEAL) == seal(root_document(files))
+        report.check(held, root, "is not as it was written")
+    whole: list[Entry] = []
     for entry in entries:
-        path = store / entry.path
-        size = path.stat().st_size if path.is_file() else None
+        size = files.size(entry.path)
         if report.check(size is not None, entry.path, "is missing"):
             report.check(size == entry.size, entry.path, f"has {size} bytes, the manifest says {entry.size}")
+            whole.append(Entry(entry.path, size or 0, entry.sha256))
     known = {entry.path for entry in entries} | ROOT_METADATA | {MANIFEST}
-    present = {path.relative_to(store).as_posix() for path in store.rglob("*") if not path.is_dir()}
-    for extra in sorted(present - known):
+    for extra in sorted((present or frozenset()) - known):
         report.check(False, extra, "is not in the manifest")
     if report.depth == "full":
-        with ThreadPoolExecutor() as pool:
-            whole = [entry for entry in entries if (store / entry.path).is_file()]
-            digests = pool.map(_sha256, [store / entry.path for entry in whole])
-            for entry, digest in zip(whole, digests, strict=True):
-                report.check(digest == entry.sha256, entry.path, "does not have the SHA-256 of the manifest")
+        _check_digests(report, whole)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _check_digests(report: Report, entries: Sequence[Entry]) -> None:
+    def digest(entry: Entry) -> str:
+        try:
+            return _sha256(report.files, entry)
+        except Damaged:
+            return "became shorter"
+
+    with ThreadPoolExecutor() as pool:
+        for entry, found in zip(entries, pool.map(digest, entries), strict=True):
+            report.check(found == entry.sha256, entry.path, "does not have the SHA-256 of the manifest")
+
+
+def _sha256(files: Files, entry: Entry) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, entry.size, _BLOCK):
+        digest.update(files.part(entry.path, start, min(_BLOCK, entry.size - start)))
+    return digest.hexdigest()
 
 
 def _check_image(report: Report, group: Group, record: dict[str, Any] | None, slide: Slide | None) -> None:
     arrays: list[Any] = []
     for level in group.levels:
         try:
-            arrays.append(report.opener(report.store, group.at(level)))
+            arrays.append(report.opener(report.files, group.at(level)))
         except Exception as error:  # noqa: BLE001 - whatever the reader raises on a broken array is the finding
+            _raise_unreachable(report, error)
             report.check(False, group.at(level), f"cannot be opened: {type(error).__name__}: {_line(error)}")
             return
     for where, what in image_rules(group, arrays):
@@ -201,6 +252,7 @@ def _check_pixels(report: Report, group: Group, level: tuple[str, Any], source: 
         try:
             stored = read_box(array, group.axes, box)
         except Exception as error:  # noqa: BLE001 - see above
+            _raise_unreachable(report, error)
             return _Compared(box, fault=f"cannot be read: {type(error).__name__}: {_line(error)}")
         if source is None:
             return _Compared(box)

@@ -6,12 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from converter.convert import Conversion, Observer, convert
 from converter.options import Options
 from converter.receipt import Failure, Receipt
 from converter.version import product_version
+from drivers.location import Location
 from flows.outcome import KNOWN, error_json, exit_code, interrupted, unexpected
 
 
@@ -24,9 +24,9 @@ class Outcome:
 
 
 def convert_all(
-    work: Sequence[tuple[Path, Path]],
+    work: Sequence[tuple[Location, Location]],
     options: Options,
-    observe: Callable[[Path], Observer],
+    observe: Callable[[Location], Observer],
     report: Callable[[Outcome], None],
 ) -> list[Outcome]:
     """Convert (slide, target) pairs in order; `report` gets each outcome at once. An interrupt ends the batch."""
@@ -40,7 +40,7 @@ def convert_all(
     return outcomes
 
 
-def _one(slide: Path, target: Path, conversion: Conversion) -> Outcome:
+def _one(slide: Location, target: Location, conversion: Conversion) -> Outcome:
     start = time.perf_counter()
     try:
         return Outcome(convert(slide, target, conversion), 0)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from converter.errors import OptionError
+from drivers.location import Location, Url, location
 
-_SUFFIXES = (".ome.tiff", ".ome.tif", ".ome.btf", ".ome.tf8", ".ome.tf2")
+_SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.tf8", ".ome.tf2")
 _PLAIN = " !#$&'()+,-.;=@[]^_`{}~"
 _LONGEST = 200
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 
 
-def targets(slides: Sequence[Path], out: str) -> list[Path]:
+def targets(slides: Sequence[Location], out: str) -> list[Location]:
     """One store per slide. Raises OptionError where two slides would get the same, or for outputs that cannot be."""
-    if "://" in out:
-        raise OptionError(f"output {out}: only local folders can be written so far")
-    folder = Path(out)
+    folder = location(out)
+    if isinstance(folder, Url):
+        _require_s3(folder)
     if folder.suffix == ".zarr" and len(slides) == 1:
         return [folder]
     if folder.suffix == ".zarr":
         raise OptionError(f"output {out}: names one store, and there are {len(slides)} slides; give a folder")
-    found = [folder / store_name(slide) for slide in slides]
+    found = [_below(folder, store_name(slide)) for slide in slides]
     for i, target in enumerate(found):
         if target in found[:i]:
             other = slides[found.index(target)]
@@ -31,7 +34,20 @@ def targets(slides: Sequence[Path], out: str) -> list[Path]:
     return found
 
 
-def store_name(slide: Path) -> str:
+def _below(folder: Location, name: str) -> Location:
+    return folder / name if isinstance(folder, Path) else Url(f"{folder}/{name}")
+
+
+def _require_s3(url: Url) -> None:
+    # The text is not shown: a URL may carry credentials, which belong into the environment.
+    bucket, *names = url.text.partition("://")[2].split("/")
+    if not url.text.startswith("s3://"):
+        raise OptionError(f"outputs are local folders or s3://bucket/prefix, not {url.scheme}://")
+    if not _BUCKET.fullmatch(bucket) or any(name in ("", ".", "..") or not name.isprintable() for name in names):
+        raise OptionError("the output is no s3://bucket/prefix with a bucket's name and a name between all slashes")
+
+
+def store_name(slide: Location) -> str:
     """`<stem>.ome.zarr`, with bytes that are not safe everywhere percent-encoded (newlines, bytes that are no UTF-8)."""
     stem = next((slide.name[: -len(s)] for s in _SUFFIXES if slide.name.lower().endswith(s)), slide.stem)
     raw = os.fsencode(stem)

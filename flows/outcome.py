@@ -21,6 +21,8 @@ _CODES = {
     "limit": 5,
     "no_space": 5,
     "output": 6,
+    "network": 6,
+    "auth": 6,
     "verify": 6,
     "interrupted": INTERRUPTED,
 }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from converter.convert import Observer, unobserved
 from converter.run import Amount
+from drivers.location import Location
 
 
 @contextmanager
-def observers(mode: str) -> Generator[Callable[[Path], Observer]]:
+def observers(mode: str) -> Generator[Callable[[Location], Observer]]:
     """A maker of observers, one per slide. `mode`: "auto" (only on a terminal) or "none"."""
     from rich.console import Console
 
@@ -30,7 +30,7 @@ def observers(mode: str) -> Generator[Callable[[Path], Observer]]:
     )
     with Progress(*columns, console=console) as progress:
 
-        def maker(slide: Path) -> Observer:
+        def maker(slide: Location) -> Observer:
             tasks: dict[str, TaskID] = {}
 
             def observe(name: str, amount: Amount) -> None:

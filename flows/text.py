@@ -8,7 +8,8 @@ from typing import Any
 
 def inspection_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A slide in a few lines."""
-    yield f"{found['path']}: {found['driver']}, {found['bytes'] / 1e6:.1f} MB, {len(found['files'])} file(s)"
+    size = "size unknown" if found["bytes"] is None else f"{found['bytes'] / 1e6:.1f} MB"
+    yield f"{found['path']}: {found['driver']}, {size}, {len(found['files'])} file(s)"
     for scene in found["scenes"]:
         yield from _scene_lines(scene)
     for image in found["associated"]:

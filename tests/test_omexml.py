@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,26 @@ def test_instrument() -> None:
     settings = document.images[0].objective_settings
     assert settings is not None
     assert settings.id == objective.id
+
+
+@pytest.mark.parametrize(
+    ("stated", "written"), [("air", "Air"), ("Glycerin", "Glycerol"), ("Silicone", "Other"), (None, None)]
+)
+def test_immersion_in_the_words_of_the_schema(stated: str | None, written: str | None) -> None:
+    lens = made(brightfield(facts=replace(FACTS, immersion=stated))).instruments[0].objectives[0]
+    assert (lens.immersion.value if lens.immersion else None) == written
+
+
+def test_detector_and_focus() -> None:
+    document = made(brightfield(facts=replace(FACTS, detector_model="Camera 2"), position=Position(1, 2, -3.5)))
+    assert [detector.model for detector in document.instruments[0].detectors] == ["Camera 2"]
+    (plane,) = document.images[0].pixels.planes
+    assert (plane.position_z, plane.position_z_unit.value) == (-3.5, "µm")
+
+
+def test_creator_names_the_software_of_the_file() -> None:
+    assert made(brightfield()).creator == "slidemill 1; from a file by Scan 1.2"
+    assert made(brightfield(facts=replace(FACTS, software=None))).creator == "slidemill 1"
 
 
 def test_position() -> None:

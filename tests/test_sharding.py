@@ -15,7 +15,7 @@ from converter.errors import OptionError
 from converter.ngff import array_files
 from converter.plan import ImagePlan, LevelPlan, Source
 from converter.sharding import level_writer
-from converter.stage import Stage
+from converter.stage import LocalStage
 from drivers.geometry import Box, Shape
 from tests.stores import Array, texture
 
@@ -35,7 +35,7 @@ def write(
     unit = None if shard is None or version == "0.4" else Shape(1, channels, 1, shard, shard)
     plan = LevelPlan("0", shape, (1.0, 1.0), Source("native", 0), Shape(1, 1, 1, 64, 64), unit)
     image = ImagePlan(0, "", "x", "cyx" if shape.t == shape.z == 1 else "tczyx", array.dtype, fill, (plan,), ())
-    stage = Stage(store)
+    stage = LocalStage(store)
     writer = level_writer(plan, image, stage, (parse_codec(codec), version))
     step = 128
     for t, z in np.ndindex(shape.t, shape.z):

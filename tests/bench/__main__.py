@@ -20,6 +20,7 @@ from converter.errors import OptionError
 from converter.version import product_version
 from tests.bench.aims import aims
 from tests.bench.measure import run
+from tests.bench.others import Others
 from tests.bench.session import Session, say
 from tests.bench.slide import maker, making
 from tests.bench.subjects import Subject, our_conversions, our_readings, peers, scaled
@@ -41,6 +42,8 @@ def _main() -> int:
         return 0
     with _workplace(given.work) as (cache, folder):
         slide = given.slide or _made(cache, given.size)
+        if given.formats:
+            return _formats(given, slide, (cache, folder))
         session = Session(slide, folder, given.runs, given.timeout, _processors())
         lines = _measured(session, (conversions, readings, others))
         big = _big(session, conversions, cache) if given.big else None
@@ -61,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="show the names of all rows and end")
     parser.add_argument("--big", action="store_true", help="also a slide of twice the side: memory must stay within 20 %%")
     parser.add_argument("--scaling", action="store_true", help="the default conversion with 1 and 2 workers, nothing else")
+    parser.add_argument("--formats", action="store_true", help="the slide as CZI and as DICOM instead, against their floors")
     parser.add_argument("--timeout", type=float, default=300, help="seconds after which a command is stopped (300)")
     parser.add_argument("--work", type=Path, help="folder for made slides, which stay, and outputs, which do not")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all facts there too, single runs included")
@@ -178,13 +182,32 @@ def _big(session: Session, conversions: Sequence[Subject], cache: Path) -> tuple
     return big, line
 
 
+def _formats(given: argparse.Namespace, slide: Path, places: tuple[Path, Path]) -> int:
+    """The table of the slide in further formats."""
+    others = Others(slide, *places, given.runs, given.timeout, _processors())
+    lines = others.measured()
+    print(_headline(given, others.threads))
+    print(f"Made of {slide.name}\n\n{markdown(lines, None)}\n")
+    for aim in others.aims:
+        print(aim)
+    if given.json:
+        given.json.write_text(
+            json.dumps({"rows": [as_json(line, None) for line in lines]}, indent=1) + "\n", encoding="utf-8"
+        )
+    return 1 if others.failed else 0
+
+
+def _headline(given: argparse.Namespace, threads: int) -> str:
+    runs = f"{given.runs} run{'s' if given.runs > 1 else ''}: median of times, highest peak"
+    version = f"slidemill {product_version()}, Python {platform.python_version()}"
+    return f"{version}, {platform.system()} {platform.machine()}, {threads} processors; {runs}"
+
+
 def _report(given: argparse.Namespace, session: Session, lines: list[Line], absent: dict[str, str]) -> None:
     named = {line.name: line for line in lines}
     default = named.get("default")
     size = session.slide.stat().st_size / 1e6
-    runs = f"{given.runs} run{'s' if given.runs > 1 else ''}: median of times, highest peak"
-    version = f"slidemill {product_version()}, Python {platform.python_version()}"
-    print(f"{version}, {platform.system()} {platform.machine()}, {session.threads} processors; {runs}")
+    print(_headline(given, session.threads))
     print(f"Slide: {session.slide.name}, {size:.1f} MB\n")
     print(markdown(lines, default))
     print(f"\n{_LEGEND}\n")

@@ -30,15 +30,16 @@ def aims(lines: Mapping[str, Line]) -> list[Aim]:
     peak = default.peak_bytes if default else None
     growth = big.peak_bytes / peak if big and big.peak_bytes and peak else None
     return [
-        _least("whole command, of floor", 0.6, default.of_floor if default else None),
-        _least("writing stage alone, of floor", 0.75, writing.of_floor if writing else None),
+        least("whole command, of floor", 0.6, default.of_floor if default else None),
+        least("writing stage alone, of floor", 0.75, writing.of_floor if writing else None),
         _below("peak memory of the default, MB", 450, peak / 1e6 if peak else None),
         _below("inspect, s", 0.7, inspect.wall_s if inspect else None),
         _below("peak memory, slide four times the size over the slide", 1.2, growth),
     ]
 
 
-def _least(what: str, bound: float, measured: float | None) -> Aim:
+def least(what: str, bound: float, measured: float | None) -> Aim:
+    """A lower bound."""
     return Aim(what, f"at least {bound:g}", measured, measured is not None and measured >= bound)
 
 

@@ -1,0 +1,332 @@
+"""The stage in an object store: objects go up below the target's own prefix as they are made, with no local copy.
+
+Nothing is visible before the root's metadata is there: it waits in memory until the manifest, every name, size and ETag of
+the listing, and the checks of the store have held. Every put is conditional: an object that is there already is left when
+it has the same bytes, and is put again only under the claim. A replacement goes up beside the old store and is verified
+there; only then the old root is removed, and the new objects are copied by the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converter.errors import Cancelled, ConverterError, OutputFailed, Refused
+from converter.objects.claim import Claim, Lost
+from converter.objects.client import AlreadyThere, Client, Found, key_of
+from converter.objects.reading import WithRoot
+from converter.publish import exists_error
+from converter.stage import STAGES, Entry
+from drivers.location import Url
+from drivers.omezarr.files import joined
+
+AT_ONCE = 8
+IN_FLIGHT_BYTES = 64 << 20
+_ROUNDS = 3
+_GRACE_S = 3.0
+_CLEAN_S = 30.0
+_RELEASE_S = 5.0
+ROOTS = ("zarr.json", ".zattrs", ".zgroup")
+"""Files that make a prefix a store. Removed in this order, put in the reverse: without the first two no image is found."""
+
+
+@dataclass(slots=True)
+class ObjectStage:
+    """A store in the making. `write` may be called from any thread; discard it in any case."""
+
+    client: Client
+    target: Url
+    claim: Claim
+    stopped: Callable[[], bool]
+    base: str
+    """Key below which objects are written: the target's, or for a replacement one beside it."""
+    folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    entries: list[Entry] = field(default_factory=list[Entry])
+    bytes_written: int = 0
+    _held: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    _root: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    _put: dict[str, tuple[Entry, str | None]] = field(default_factory=dict[str, tuple[Entry, str | None]])
+    """Entry and ETag of what is up, by path."""
+    _sent: set[str] = field(default_factory=set[str])
+    """Paths of what was ever sent, whether it arrived or not."""
+    _published: bool = False
+    _failure: BaseException | None = None
+    _flying: int = 0
+    _flying_bytes: int = 0
+    _room: threading.Condition = field(default_factory=threading.Condition)
+    _uploads: set[Future[None]] = field(default_factory=set[Future[None]])
+
+    @property
+    def run(self) -> str:
+        """Told in the store: whose root it is."""
+        return self.claim.run
+
+    @property
+    def store(self) -> Url:
+        """Where the objects lie now."""
+        return Url(f"{self.target.text.removesuffix(key_of(self.target))}{self.base}")
+
+    @property
+    def files(self) -> WithRoot:
+        """What is up, and the root that is not."""
+        return WithRoot(self.store, self._root, self.target.name)
+
+    def write(self, path: str, parts: Sequence[bytes], *, listed: bool = True, early: bool = True) -> Entry:
+        """Put a new object of the store, some time soon; waits while too many are on their way.
+
+        Raises OutputFailed, for an earlier object too; the stage is then good for nothing but throwing away.
+        """
+        del early  # everything is on its way at once
+        data = b"".join(parts)
+        entry = Entry(path, len(data), hashlib.sha256(data).hexdigest())
+        self._make_room(len(data))
+        future = self.client.submit(self._upload(entry, data))
+        with self._room:
+            self._uploads.add(future)
+            self._sent.add(path)
+            self.bytes_written += len(data)
+            if listed:
+                self.entries.append(entry)
+        future.add_done_callback(self._landed(len(data)))
+        return entry
+
+    def hold(self, path: str, data: bytes) -> None:
+        """Keep a small file of metadata until `release`."""
+        self._held[path] = data
+
+    def release(self) -> None:
+        """Write the files that were held."""
+        for path, data in self._held.items():
+            self.write(path, [data])
+        self._held.clear()
+
+    def write_root(self, name: str, data: bytes) -> None:
+        """Metadata of the root: held until the store is published."""
+        self._root[name] = data
+        self.bytes_written += len(data)
+
+    def sync(self) -> None:
+        """Everything written so far is in the object store when this returns, by the server's own listing, and nothing
+        else is. Raises OutputFailed."""
+        with self._room:
+            while self._flying and self._failure is None:
+                self._room.wait(0.5)
+        self._raise_failure()
+        self.client.wait(self._settled())
+
+    def publish(self, *, replace: bool) -> None:
+        """Put the root, after everything else that `sync` found to be there.
+
+        Raises Refused when another root is there (and `replace` is not set), OutputFailed.
+        """
+        self.client.wait(self._publish(replace=replace))
+
+    def discard(self) -> None:
+        """Give the claim back; remove everything this run wrote unless it is published. Never raises for a dead server."""
+        try:
+            with suppress(ConverterError, TimeoutError, CancelledError):
+                self.client.wait(self._clean(), _CLEAN_S)
+        finally:
+            self.client.close()
+
+    # -- uploads --
+
+    def _make_room(self, size: int) -> None:
+        with self._room:
+            while self._flying and (self._flying >= AT_ONCE or self._flying_bytes + size > IN_FLIGHT_BYTES):
+                self._room.wait(0.5)
+                if self.stopped():
+                    raise Cancelled("the conversion was interrupted")
+                self._raise_failure()
+            self._raise_failure()
+            self._flying += 1
+            self._flying_bytes += size
+
+    def _landed(self, size: int) -> Callable[[Future[None]], None]:
+        def landed(future: Future[None]) -> None:
+            with self._room:
+                self._uploads.discard(future)
+                self._flying -= 1
+                self._flying_bytes -= size
+                if not future.cancelled() and (error := future.exception()) is not None:
+                    self._failure = self._failure or error
+                self._room.notify_all()
+
+        return landed
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self.claim.check()
+
+    async def _upload(self, entry: Entry, data: bytes) -> None:
+        self.claim.check()
+        self._put[entry.path] = entry, await self._created(joined(self.base, entry.path), data)
+
+    async def _created(self, key: str, data: bytes) -> str | None:
+        """Put an object, or find that it is there with these bytes: put by an earlier try of ours, or by a dead run."""
+        for _ in range(_ROUNDS):
+            try:
+                return await self.client.create(key, data)
+            except AlreadyThere:
+                found = await self.client.get(key)
+            if found is not None and found[0] == data:
+                return found[1].etag
+            if found is not None:
+                await self.claim.confirm()
+                await self.client.delete([key])
+        raise OutputFailed(f"{self.target}: somebody else writes {key}; let only slidemill write there, and convert again")
+
+    # -- publishing --
+
+    async def _settled(self) -> None:
+        await self.claim.confirm()
+        await self._require_whole(self.base)
+
+    async def _publish(self, *, replace: bool) -> None:
+        await self.claim.confirm()
+        final = key_of(self.target)
+        if self.base != final:
+            await self._swap(final)
+        elif not replace and any(path in ROOTS for path in await self.client.listing(final)):
+            raise exists_error(self.target)
+        for name in sorted(self._root, key=ROOTS.index, reverse=True):
+            await self._put_root(joined(final, name), self._root[name])
+        self._published = True
+
+    async def _put_root(self, key: str, data: bytes) -> None:
+        try:
+            await self.client.create(key, data)
+        except AlreadyThere:
+            # The answer to our own put may have been lost: the run's id in the root tells whose it is.
+            found = await self.client.get(key)
+            if found is None or found[0] != data:
+                raise exists_error(self.target) from None
+
+    async def _require_whole(self, base: str) -> None:
+        """The listing has every object with its size and ETag, and nothing else. Strays can only come from requests of a
+        dead run that took effect late: they are removed."""
+        found = await self.client.listing(base)
+        strays = [path for path in found if path not in self._put and path not in ROOTS]
+        if strays and not self.claim.inherited:
+            raise OutputFailed(f"{self.target}: {strays[0]} came from somebody else; let only slidemill write there")
+        await self.client.delete([joined(base, path) for path in strays])
+        for path, (entry, etag) in self._put.items():
+            if not await self._as_written(joined(base, path), (entry, etag), found.get(path)):
+                raise OutputFailed(f"{self.target}: {path} is not there as it was written; convert again")
+
+    async def _as_written(self, key: str, wanted: tuple[Entry, str | None], found: Found | None) -> bool:
+        entry, etag = wanted
+        if found is None or found.size != entry.size:
+            return False
+        if etag is not None and found.etag == etag:
+            return True
+        whole = await self.client.get(key)  # copies that the server encrypts have new ETags
+        return whole is not None and hashlib.sha256(whole[0]).hexdigest() == entry.sha256
+
+    async def _swap(self, final: str) -> None:
+        """The old store goes, its root first; the new one, whole and verified, is copied into its place."""
+        await self._remove(final)
+        await self.claim.confirm()
+        await self.client.copy({joined(self.base, path): joined(final, path) for path in self._put})
+        await self._require_whole(final)
+
+    async def _remove(self, folder: str) -> None:
+        found = await self.client.listing(folder)
+        for name in ROOTS:
+            if name in found:
+                await self.client.delete([joined(folder, name)])
+        await self.client.delete([joined(folder, path) for path in found if path not in ROOTS])
+
+    # -- the end --
+
+    async def _clean(self) -> None:
+        await self._land_or_cancel()
+        with suppress(Lost):
+            if not self._published:
+                self.claim.check()
+                await self._withdraw()
+            if self.base != key_of(self.target):
+                await self._remove(self.base)
+        await self.claim.release()
+
+    async def _land_or_cancel(self) -> None:
+        """A request that is cut off may still take effect after what it wrote was removed: a moment to end is better."""
+        tasks = [asyncio.wrap_future(future) for future in self._uploads.copy()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GRACE_S)
+            for task in tasks:
+                task.cancel()
+
+    async def _withdraw(self) -> None:
+        """Remove what this run wrote, unless a root is there that is not this run's: then the old store is still whole."""
+        final = key_of(self.target)
+        found = await self.client.listing(final)
+        for name in ROOTS:
+            root = await self.client.get(joined(final, name)) if name in found else None
+            if root is not None and root[0] != self._root.get(name):
+                return
+        for _ in range(_ROUNDS):
+            ours = [path for path in found if self.claim.inherited or path in self._sent or path in self._root]
+            if not ours:
+                return
+            ours.sort(key=lambda path: path not in ROOTS)  # while its root is there, nothing of a store is removed
+            for some in (ours[:1], ours[1:]):
+                await self.client.delete([joined(final, path) for path in some])
+            found = await self.client.listing(final)
+
+
+def open_object_stage(target: Url, *, replace: bool, stopped: Callable[[], bool]) -> ObjectStage:
+    """A stage for `target`, under a claim. What a dead run left there is removed first, and only that.
+
+    Raises Refused while another run writes there, or where something lies that is no store; OutputFailed.
+    """
+    client = Client(target)
+    parent, _, name = key_of(target).rpartition("/")
+    claim = Claim(client, joined(parent, STAGES, name, "claim.json"))
+    try:
+        client.wait(claim.acquire())
+        stage = client.wait(_begin(claim, target, replace=replace))
+    except BaseException:
+        with suppress(ConverterError, TimeoutError, CancelledError):
+            client.wait(claim.release(), _RELEASE_S)
+        client.close()
+        raise
+    client.submit(claim.keep())
+    return ObjectStage(client, target, claim, stopped, stage)
+
+
+async def _begin(claim: Claim, target: Url, *, replace: bool) -> str:
+    """Look at what lies there, now that nobody else writes; where to write."""
+    client, final = claim.client, key_of(target)
+    left = [path for path in await client.listing(claim.folder) if joined(claim.folder, path) != claim.key]
+    await client.delete([joined(claim.folder, path) for path in left])
+    found = await client.listing(final)
+    if is_rooted(found):
+        if not replace:
+            raise exists_error(target)
+        return joined(claim.folder, claim.run)
+    if found and not claim.inherited:
+        raise no_store(target)
+    await client.delete([joined(final, path) for path in found])
+    claim.began = True
+    await claim.confirm()
+    return final
+
+
+def is_rooted(found: Mapping[str, Any]) -> bool:
+    """Whether a listing has the root of a store that somebody can open."""
+    return "zarr.json" in found or ".zattrs" in found
+
+
+def no_store(target: Url) -> Refused:
+    """The refusal of a prefix under which something lies that is no store."""
+    return Refused(f"{target}: objects lie there that are no store; remove them, or give another output")
