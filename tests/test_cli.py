@@ -316,7 +316,7 @@ def test_names_do_not_collide() -> None:
         ["plan", "SLIDE", "--ome-zarr", "0.6"], ["plan", "SLIDE", "--scenes", "7"], ["plan", "SLIDE", "--scenes", ","],
         ["plan", "SLIDE", "--associated", "nobody"], ["plan", "SLIDE", "--profile", "nothing"],
         ["plan", "SLIDE", "--privacy", "strict", "--associated", "label"], ["plan", "SLIDE", "--memory", "lots"],
-        ["plan", "SLIDE", "--workers", "0"], ["convert", "SLIDE", "-o", "s3://bucket/x.zarr"],
+        ["plan", "SLIDE", "--workers", "0"], ["convert", "SLIDE", "-o", "gs://bucket/x.zarr"],
         ["convert", "SLIDE", "SLIDE", "-o", "one.zarr"], ["convert", "SLIDE", "-o", "x.zarr", "--progress", "loud"],
     ],
     ids=" ".join,
