@@ -14,8 +14,8 @@ help: ## list the targets
 env: ## make .venv with the versions of requirements.lock
 	@scripts/setup-env.sh
 
-demo: env ## make a slide, convert it, verify it, show where to look
-	@.venv/bin/slidemill demo
+demo: env ## run the service in a temporary place: three slides are dropped in, one slowly, one broken
+	@.venv/bin/slidemill demo --service
 
 test: env ## all tests but the slow ones
 	@$(PYTHON) -m pytest -m "not slow" $(PYTEST_ARGS)

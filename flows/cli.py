@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from flows import service_cli
 
 if TYPE_CHECKING:
     from converter.options import Options
@@ -25,8 +29,8 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object (a line) on standard output, errors included.")]
-# Whether a path can be read is for drivers to say, in their words and with their exit code: hence readable=False.
-SlidePath = Annotated[Path, typer.Argument(metavar="SLIDE", readable=False, help="The slide's file.")]
+# Whether a slide can be read is for drivers to say, in their words and with their exit code: hence plain text.
+SlidePath = Annotated[str, typer.Argument(metavar="SLIDE", help="The slide's file, or the URL of an OME-Zarr store.")]
 Profile = Annotated[str | None, typer.Option(help="A named profile, or a TOML file with these options.")]
 OmeZarr = Annotated[str | None, typer.Option("--ome-zarr", help="0.5 (default), or 0.4 for QuPath, Bio-Formats, OMERO.")]
 Layout = Annotated[str | None, typer.Option(help="auto, image or bioformats2raw.")]
@@ -49,10 +53,17 @@ Resume = Annotated[
 Verify = Annotated[str | None, typer.Option(help="Check before publishing: none, quick (default), full.")]
 ProgressMode = Annotated[str, typer.Option("--progress", help="auto (on a terminal) or none.")]
 
+service_cli.add_to(app)
+
 
 def main() -> None:
     """Entry point: runs a command and exits with its code; usage errors are JSON too where JSON was asked for."""
-    sys.exit(run(sys.argv[1:]))
+    # Importing makes many objects that live as long as the process; looking for garbage among them took 0.15 s of a start.
+    gc.set_threshold(100_000, 50, 100)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that nothing here uses
+    code = run(sys.argv[1:])
+    gc.freeze()  # nor is there anything to be found among them at the end
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -88,7 +99,7 @@ def run(arguments: list[str]) -> int:
         return _fail(known, None, "--json" in arguments)
 
 
-def _fail(error: BaseException, path: Path | None, as_json: bool) -> int:
+def _fail(error: BaseException, path: str | None, as_json: bool) -> int:
     from flows.outcome import error_json, exit_code
 
     found = error_json(error)
@@ -170,8 +181,8 @@ def plan(
 
 @app.command()
 def convert(
-    slides: Annotated[list[Path], typer.Argument(metavar="SLIDE...", readable=False, help="The slides' files.")],
-    out: Annotated[str, typer.Option("-o", "--out", help="A store (.zarr) for one slide, else a folder.")],
+    slides: Annotated[list[str], typer.Argument(metavar="SLIDE...", help="The slides' files, or URLs of OME-Zarr.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="A store (.zarr) for one slide, else a folder; s3:// too.")],
     profile: Profile = None,
     ome_zarr: OmeZarr = None,
     layout: Layout = None,
@@ -191,17 +202,23 @@ def convert(
     resume: Resume = None,
     verify: Verify = None,
     progress: ProgressMode = "auto",
+    submit: Annotated[bool, typer.Option("--submit", help="Queue to the service instead; its settings say where.")] = False,
+    config: service_cli.Config = None,
     as_json: Json = False,
 ) -> int:
     """Convert slides; each output appears only when it is whole and verified."""
     options = _options(profile, locals())
     _check_progress(progress)
+    if submit:
+        return service_cli.submit(slides, out, (options, config), as_json)
+    from drivers.location import location
     from flows.batch import convert_all
     from flows.naming import targets
     from flows.outcome import batch_code
     from flows.progress import observers
 
-    work = list(zip(slides, targets(slides, out), strict=True))
+    places = [location(slide) for slide in slides]
+    work = list(zip(places, targets(places, out), strict=True))
     signal.signal(signal.SIGTERM, _as_interrupt)
     with observers("none" if as_json and not sys.stderr.isatty() else progress) as observe:
         outcomes = convert_all(work, options, observe, lambda outcome: _report(outcome, as_json))
@@ -240,10 +257,8 @@ def _options(profile: str | None, given: Mapping[str, Any]) -> Options:
 
 @app.command()
 def verify(
-    store: Annotated[Path, typer.Argument(metavar="STORE", readable=False, help="A local OME-Zarr store.")],
-    source: Annotated[
-        Path | None, typer.Option(readable=False, help="The slide it was made from: pixels are compared.")
-    ] = None,
+    store: Annotated[str, typer.Argument(metavar="STORE", help="An OME-Zarr store: a folder, or its URL.")],
+    source: Annotated[str | None, typer.Option(help="The slide it was made from: pixels are compared.")] = None,
     depth: Annotated[str, typer.Option(help="quick or full.")] = "quick",
     as_json: Json = False,
 ) -> int:
@@ -254,12 +269,13 @@ def verify(
 
     from converter.verify import verify_store
     from drivers.discovery import open_slide
+    from drivers.location import location
     from flows.outcome import KNOWN
     from flows.text import report_lines
 
     try:
         with nullcontext() if source is None else open_slide(source) as slide:
-            found = verify_store(store, slide=slide, depth=depth).as_json()
+            found = verify_store(location(store), slide=slide, depth=depth).as_json()
     except KNOWN as error:
         return _fail(error, source, as_json)
     _print(as_json, found, report_lines(found))
@@ -279,8 +295,13 @@ def drivers(as_json: Json = False) -> int:
 @app.command()
 def demo(
     folder: Annotated[Path | None, typer.Option(help="Where to work; default: a new temporary folder.")] = None,
+    service: Annotated[bool, typer.Option("--service", help="Show the service: a watched folder, three slides.")] = False,
 ) -> int:
     """Make a slide, convert it, verify it, show where to look."""
+    if service:
+        from flows.demo_service import run_service_demo
+
+        return run_service_demo(folder)
     from flows.demo import run_demo
 
     return run_demo(folder)

@@ -48,13 +48,13 @@ def run_demo(folder: Path | None) -> int:
     return 0 if report["ok"] else 1
 
 
-def make_slide(path: Path) -> None:
+def make_slide(path: Path, size: int = _SIZE) -> None:
     """Write a small Aperio-like SVS: drawn tissue, JPEG tiles, levels 1/4/16, thumbnail and label."""
     import cv2
     import tifffile
 
-    full = _tissue(_SIZE)
-    head = _HEAD.format(_SIZE)
+    full = _tissue(size)
+    head = _HEAD.format(size)
     jpeg: dict[str, Any] = {
         "photometric": "rgb",
         "compression": "jpeg",
@@ -63,7 +63,7 @@ def make_slide(path: Path) -> None:
     }
     with tifffile.TiffWriter(path) as writer:
         for factor in _FACTORS:
-            side = _SIZE // factor
+            side = size // factor
             image = full if factor == 1 else cv2.resize(full, (side, side), interpolation=cv2.INTER_AREA)
             writer.write(image, tile=(256, 256), description=head, **jpeg)
             if factor == 1:

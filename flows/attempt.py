@@ -1,0 +1,225 @@
+"""One attempt at one slide, under the ledger: take it, convert it, publish it behind the fence, say what became of it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from converter.convert import Conversion, Step, convert, directly
+from converter.errors import Cancelled
+from converter.fingerprint import fingerprint
+from converter.options import Options
+from converter.receipt import Receipt
+from converter.run import Amount
+from drivers.discovery import open_slide
+from drivers.location import Location, location
+from flows.ledger import attempts, outcomes
+from flows.ledger.attempts import Fenced, Ticket
+from flows.ledger.database import is_away, patiently, present, writing
+from flows.ledger.outcomes import Patience, Trouble
+from flows.ledger.rows import SlideRow, slide_by_id
+from flows.ledger.tables import State
+from flows.originals import put_away
+from flows.outcome import KNOWN, one_line, unexpected
+from flows.process import this_process
+from flows.settings import Settings
+from flows.watching.members import changed_files, other_files
+from flows.watching.walk import as_path
+
+log = logging.getLogger("slidemill.attempt")
+
+_LEDGER_S = 900.0
+"""How long a finished conversion waits for a ledger that is away."""
+
+Report = Callable[[float, str], None]
+"""Told of progress, from 0 to 1, with words for people."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """What an attempt lets others see and do. `stop` may be set by a signal handler."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    step: Step = directly
+    report: Report | None = None
+    give_up: Callable[[], None] | None = None
+    """Ends the process: called where a conversion that was told to stop hangs."""
+    fenced: bool = False
+    progress: float = 0.0
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    engine: Engine
+    settings: Settings
+    ticket: Ticket
+    row: SlideRow
+    watch: Watch
+
+    @property
+    def path(self) -> Path:
+        return Path(self.row.root) / as_path(self.row.path)
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.settings.limits.attempts, self.settings.limits.retry_seconds)
+
+
+def run_attempt(engine: Engine, settings: Settings, ticket: Ticket, watch: Watch) -> State | None:
+    """Convert a slide under `ticket`. The state it is left in; None where it is not this attempt's any more."""
+    row = patiently(lambda: attempts.start(engine, ticket, this_process()), _LEDGER_S)
+    if row is None:
+        log.info("slide %s: attempt %d is not to be started", ticket.slide, ticket.attempt)
+        return None
+    this = _Attempt(engine, settings, ticket, row, watch)
+    ended = threading.Event()
+    pulse = threading.Thread(target=_beat, args=(this, ended), name="slidemill-pulse", daemon=True)
+    pulse.start()
+    threading.Thread(target=_report, args=(this, ended), name="slidemill-report", daemon=True).start()
+    try:
+        _convert(this)
+    except Fenced:
+        log.info("slide %s: attempt %d was fenced off", ticket.slide, ticket.attempt)
+    except Exception as error:  # noqa: BLE001 - whatever went wrong belongs into the ledger
+        patiently(partial(_failed, this, error), _LEDGER_S)
+    finally:
+        ended.set()
+        pulse.join()
+    now = patiently(lambda: _row(engine, ticket), _LEDGER_S)
+    return now.state if now is not None and now.attempt == ticket.attempt else None
+
+
+def _row(engine: Engine, ticket: Ticket) -> SlideRow | None:
+    with engine.connect() as connection:
+        return slide_by_id(connection, ticket.slide)
+
+
+def _convert(this: _Attempt) -> None:
+    members = _members(this)
+    if members is None:
+        return
+    identity = this.watch.step("fingerprint", lambda: fingerprint(members, this.watch.stop.is_set))
+    owner = patiently(lambda: _owner(this, identity), _LEDGER_S)
+    if owner is not None:
+        patiently(lambda: outcomes.duplicate(this.engine, this.ticket, owner.id, owner.output), _LEDGER_S)
+        return
+    receipt = convert(this.path, _target(this), _conversion(this, identity))
+    patiently(lambda: attempts.finish(this.engine, this.ticket, receipt.as_json()), _LEDGER_S)
+    _after(this, members, receipt)
+
+
+def _members(this: _Attempt) -> list[Path] | None:
+    """The slide's files; None where they are not those that were found complete: the next scan looks at them anew."""
+    members: list[Path] = []
+    changed = patiently(lambda: changed_files(this.engine, this.row), _LEDGER_S)
+    if changed is None:
+        with open_slide(this.path) as slide:
+            members = [file.absolute() for file in slide.files]
+        changed = patiently(lambda: other_files(this.engine, this.row, members), _LEDGER_S)
+    if changed is None:
+        return members
+    reason = changed
+    patiently(lambda: outcomes.superseded(this.engine, this.ticket, reason), _LEDGER_S)
+    return None
+
+
+def _owner(this: _Attempt, identity: str) -> SlideRow | None:
+    """The slide that this one is a copy of, None where this one is to be converted."""
+    owner = attempts.claim_content(this.engine, this.ticket, identity, this.row.options_hash)
+    if owner is None:
+        return None
+    with this.engine.connect() as connection:
+        row = slide_by_id(connection, owner)
+    if row is not None and _stands(row):
+        return row
+    attempts.take_over(this.engine, this.ticket, identity, owner)
+    return None
+
+
+def _stands(row: SlideRow) -> bool:
+    """Whether a slide is, or will be, converted: an output that somebody removed does not count."""
+    if row.state == State.DONE:
+        return row.output is None or "://" in row.output or Path(row.output).exists()
+    return row.state in (State.READY, State.SUBMITTED, State.RUNNING, State.PUBLISHED, State.FAILED)
+
+
+def _target(this: _Attempt) -> Location:
+    assert this.row.output is not None
+    return location(this.row.output)
+
+
+def _conversion(this: _Attempt, identity: str) -> Conversion:
+    given = dict(this.row.options)
+    given["workers"] = given.get("workers") or this.settings.limits.threads_per_slide
+    watch = this.watch
+
+    def observe(name: str, amount: Amount) -> None:
+        watch.progress = min(0.99, amount.done / amount.total if amount.total else 0.0)
+        watch.words = name
+
+    def fence() -> AbstractContextManager[None]:
+        patiently(lambda: present(this.engine), _LEDGER_S)  # hours of work are not thrown away for a ledger that restarts
+        return attempts.publishing(this.engine, this.ticket)
+
+    return Conversion(Options.model_validate(given), watch.stop, observe, step=watch.step, fence=fence, identity=identity)
+
+
+def _beat(this: _Attempt, ended: threading.Event) -> None:
+    """Say in the ledger that this process lives; stop it where the slide is somebody else's, or is not wanted."""
+    watch, limits, told = this.watch, this.settings.limits, None
+    while not ended.wait(limits.heartbeat_seconds):
+        try:
+            if not attempts.beat(this.engine, this.ticket, watch.progress):
+                watch.fenced, told = True, told or time.monotonic()
+                watch.stop.set()
+        except Exception as error:  # noqa: BLE001 - a ledger that is away for a while is no reason to stop: the fence holds
+            log.warning("slide %s: no sign of life could be given: %s", this.ticket.slide, type(error).__name__)
+        if told is not None and time.monotonic() - told > limits.lease_seconds and watch.give_up is not None:
+            log.error("slide %s: attempt %d does not stop; ending its process", this.ticket.slide, this.ticket.attempt)
+            watch.give_up()
+
+
+def _report(this: _Attempt, ended: threading.Event) -> None:
+    """Show progress to whoever asked. On a thread of its own: an engine that does not answer must not stop the pulse."""
+    watch = this.watch
+    while watch.report is not None and not ended.wait(this.settings.limits.heartbeat_seconds):
+        try:
+            watch.report(watch.progress, watch.words)
+        except Exception as error:  # noqa: BLE001 - what nobody can see now is shown next time
+            log.debug("slide %s: progress could not be shown: %s", this.ticket.slide, type(error).__name__)
+
+
+def _failed(this: _Attempt, error: Exception) -> None:
+    if isinstance(error, Cancelled):
+        outcomes.interrupted(this.engine, this.ticket)
+        return
+    known = error if isinstance(error, KNOWN) else unexpected(error)
+    kind = getattr(known, "kind", "failed")
+    if kind in ("source_changed", "incomplete"):
+        outcomes.superseded(this.engine, this.ticket, one_line(known))
+        return
+    full = kind == "no_space" or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    retryable = full or is_away(error) or bool(getattr(known, "retryable", False))
+    trouble = Trouble("no_space" if full else kind, one_line(known), retryable, counts=not (full or is_away(error)))
+    with writing(this.engine) as connection:
+        outcomes.failed(connection, this.ticket, trouble, this.patience)
+
+
+def _after(this: _Attempt, members: list[Path], receipt: Receipt) -> None:
+    folder = this.settings.folder(this.row.folder)
+    if folder is None or folder.move_to is None or receipt.status not in ("done", "skipped"):
+        return
+    try:
+        put_away(members, folder.path, folder.move_to)
+    except OSError as error:
+        log.warning("slide %s: its original stays where it is: %s", this.ticket.slide, error.strerror or error)

@@ -1,0 +1,128 @@
+"""Processes that the service keeps running: started anew when they end, never outliving it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+_PR_SET_PDEATHSIG = 1
+_FIRST_WAIT_S, _LONGEST_WAIT_S, _STEADY_S = 1.0, 60.0, 300.0
+
+
+@dataclass(slots=True)
+class Child:
+    """A process and how to start it. For one thread, the main one."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    say: Callable[[str], None]
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _started: float = field(default=0.0, init=False)
+    _wait: float = field(default=_FIRST_WAIT_S, init=False)
+    _due: float = field(default=0.0, init=False)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None where it is not running."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; its output goes to its log."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C in the terminal is for the service, which ends its children in order
+                preexec_fn=_prepare,  # noqa: PLW1509 - called from the main thread, before others matter
+            )
+        self._started = time.monotonic()
+
+    def look_after(self) -> None:
+        """Start it anew where it has ended, sooner or later as it lives longer or shorter."""
+        if self._process is None:
+            if time.monotonic() >= self._due:
+                self.start()
+            return
+        code = self._process.poll()
+        if code is None:
+            return
+        lived = time.monotonic() - self._started
+        self._wait = _FIRST_WAIT_S if lived > _STEADY_S else min(self._wait * 2, _LONGEST_WAIT_S)
+        self._due, self._process = time.monotonic() + self._wait, None
+        self.say(f"{self.name} ended with {code}; starting it again in {self._wait:.0f} s (see {self.log})")
+
+    def stop(self, how: signal.Signals, seconds: float) -> None:
+        """End it and whatever it started: asked first, then killed."""
+        if self._process is None:
+            return
+        family = _family(self._process.pid)
+        with suppress(ProcessLookupError):
+            self._process.send_signal(how)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        _end(family, 3.0)
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+        self._process = None
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _end(processes: Sequence[psutil.Process], seconds: float) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(list(processes), seconds)
+    for process in alive:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _prepare() -> None:
+    """In the new process, before its program: whatever ends the service ends it too, and it hears SIGINT.
+
+    A shell starts background jobs with SIGINT ignored, and a Prefect worker that inherits that cannot be stopped.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def python(*arguments: str) -> list[str]:
+    """A command of this Python."""
+    return [sys.executable, *arguments]
+
+
+def with_environment(*more: Mapping[str, str]) -> dict[str, str]:
+    """This environment and more."""
+    found = dict(os.environ)
+    for values in more:
+        found.update(values)
+    return found

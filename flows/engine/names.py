@@ -1,0 +1,23 @@
+"""Names under which the service is known to Prefect."""
+
+from __future__ import annotations
+
+SLIDE_POOL = "slidemill"
+CONTROL_POOL = "slidemill-control"
+"""Scanning and reconciling have workers of their own: slides that take hours must not hold them up."""
+DEPLOYMENT = "slidemill"
+CONVERT, SCAN, RECONCILE = "convert_slide", "scan", "reconcile"
+CONTROL_LIMIT = 4
+EVERYWHERE = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "slidemill",
+}
+"""Environment of servers, workers and runs. The serializer: a pickle from a shared place is code."""
+SERVER_ONLY = {
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "604800",
+}
+"""Environment of servers: a run of scan and reconcile a minute would fill the database. The ledger keeps what counts."""

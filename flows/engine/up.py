@@ -1,0 +1,165 @@
+"""`slidemill up`: everything on one machine. A Prefect server, workers, schedules; ends in order, goes on where it was."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from converter.errors import Refused
+from flows.dispatch import EngineUnavailable
+from flows.engine.children import Child, python, with_environment
+from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, SERVER_ONLY, SLIDE_POOL
+from flows.engine.server import api_url, choose_port, server_command, server_environment, wait_until_ready
+from flows.ledger.database import connect
+from flows.ledger.migrate import migrate
+from flows.ledger.rows import slides_in
+from flows.ledger.tables import State
+from flows.metrics import serve_metrics
+from flows.process import pid_here
+from flows.settings import CONFIG_VARIABLE, Settings
+
+_LOOK_S = 0.5
+_DRAIN_S = 20.0
+_TRIES_S = 5.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Service:
+    """The running service. `stop` may be set from a signal handler."""
+
+    settings: Settings
+    config: Path | None
+    say: Say
+    stop: threading.Event = field(default_factory=threading.Event)
+    children: list[Child] = field(default_factory=list[Child])
+    server: Child | None = None
+    api: str = ""
+
+    def run(self, tick: Callable[[], None] = lambda: None) -> None:
+        """Start everything, look after it until `stop`, end it in order. `tick` is called twice a second.
+
+        Raises Refused where the service runs already with this state folder, EngineUnavailable, LedgerUnavailable.
+        """
+        with _only_one(self.settings.state):
+            engine = connect(self.settings.ledger_url)
+            migrate(engine)
+            metrics = self._metrics(engine)
+            try:
+                self._start()
+                while not self.stop.wait(_LOOK_S):
+                    for child in self._all():
+                        child.look_after()
+                    tick()
+            finally:
+                self._end(engine)
+                metrics()
+                engine.dispose()
+
+    def _metrics(self, engine: Engine) -> Callable[[], None]:
+        port = self.settings.metrics_port
+        if port is None:
+            return lambda: None
+        try:
+            return serve_metrics(engine, port)
+        except OSError as error:
+            raise Refused(f"metrics_port {port}: {error.strerror or error}; choose another") from error
+
+    def _all(self) -> list[Child]:
+        return [*([self.server] if self.server else []), *self.children]
+
+    def _start(self) -> None:
+        reached = self._start_server()
+        os.environ.update({**EVERYWHERE, **reached})
+        from flows.engine.deploy import deploy, start_now  # imports prefect, which reads the environment then
+
+        self._patiently(lambda: deploy(self.settings))
+        self._start_workers(reached)
+        self._patiently(start_now)
+        address = self.api.removesuffix("/api")
+        self.say(f"watching {len(self.settings.folders)} folders; Prefect's interface is at {address}")
+
+    def _start_server(self) -> dict[str, str]:
+        state = self.settings.state
+        if self.settings.prefect_api is not None:
+            self.api = self.settings.prefect_api
+            wait_until_ready(self.api, lambda: not self.stop.is_set())
+            return {"PREFECT_API_URL": self.api}
+        port = choose_port(state, self.settings.port)
+        self.api = api_url(port)
+        reached = server_environment(state, port)
+        environment = with_environment(EVERYWHERE, SERVER_ONLY, reached)
+        self.server = Child("the Prefect server", server_command(port), environment, state / "logs" / "server.log", self.say)
+        self.say("starting the Prefect server (the first start takes up to a minute)")
+        self.server.start()
+        server = self.server
+        wait_until_ready(self.api, lambda: server.alive and not self.stop.is_set())
+        return reached
+
+    def _start_workers(self, reached: dict[str, str]) -> None:
+        config = {} if self.config is None else {CONFIG_VARIABLE: str(self.config.absolute())}
+        environment = with_environment(EVERYWHERE, reached, config)
+        limits = {SLIDE_POOL: self.settings.limits.slides_at_once, CONTROL_POOL: CONTROL_LIMIT}
+        for pool, limit in limits.items():
+            command = python("-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit))
+            log = self.settings.state / "logs" / f"worker-{pool}.log"
+            child = Child(f"the worker of {pool}", command, environment, log, self.say)
+            child.start()
+            self.children.append(child)
+
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """A server that just came up may still refuse a call or two."""
+        end = time.monotonic() + 60.0
+        while True:
+            try:
+                work()
+                return
+            except EngineUnavailable:
+                if time.monotonic() > end or self.stop.wait(_TRIES_S):
+                    raise
+
+    def _end(self, engine: Engine) -> None:
+        """Slides first: each gives its row back. Then workers, then the server they report to."""
+        self.say("stopping")
+        self._drain(engine)
+        for child in reversed(self.children):
+            child.stop(signal.SIGINT, 10.0)
+        if self.server is not None:
+            self.server.stop(signal.SIGINT, 10.0)
+        self.say("stopped; what was under way begins again with the next start")
+
+    def _drain(self, engine: Engine) -> None:
+        signalled: set[int] = set()
+        end = time.monotonic() + _DRAIN_S
+        while time.monotonic() < end:
+            with engine.connect() as connection:
+                pids = {pid_here(row.process) for row in slides_in(connection, (State.RUNNING, State.PUBLISHED))} - {None}
+            if not pids:
+                return
+            for pid in pids - signalled:
+                with suppress(OSError):
+                    os.kill(int(pid or 0), signal.SIGTERM)
+                signalled.add(int(pid or 0))
+            time.sleep(0.2)
+
+
+@contextmanager
+def _only_one(state: Path) -> Generator[None]:
+    """Hold the lock of the state folder; the system lets go of it however this process ends."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "up.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Refused(f"{state}: slidemill runs already with this state folder") from error
+        yield

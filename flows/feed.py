@@ -1,0 +1,130 @@
+"""Handing out work: the next slides in order of urgency, as many as the window and their folders allow."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, and_, func, or_, select
+
+from flows.dispatch import Dispatcher, EngineUnavailable
+from flows.ledger.database import alone, clock, writing
+from flows.ledger.tables import OPEN, State, slides
+from flows.settings import QUEUES, Settings
+
+log = logging.getLogger("slidemill.feed")
+
+_UNSENT_S = 5.0
+_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Ticketed:
+    """A slide that was handed out under an attempt."""
+
+    id: str
+    attempt: int
+    queue: str
+
+
+def feed(engine: Engine, settings: Settings, dispatcher: Dispatcher) -> int:
+    """Submit what is due. Returns how many runs were started; a run that could not be is tried again by the next call."""
+    with alone(engine) as connection:
+        handed = _hand_out(connection, settings)
+        unsent = _unsent(connection)
+    started = 0
+    for ticket in [*unsent, *handed]:
+        try:
+            run = dispatcher.submit(ticket.id, ticket.attempt, ticket.queue)
+        except EngineUnavailable as error:
+            log.warning("slides stay queued: %s", error)
+            break
+        with writing(engine) as connection:
+            here = and_(slides.c.id == ticket.id, slides.c.attempt == ticket.attempt)
+            connection.execute(slides.update().where(here).values(flow_run=run))
+        started += 1
+    return started
+
+
+def take_along(engine: Engine, settings: Settings, flow_run: str) -> Ticketed | None:
+    """The next slide in order of urgency, handed to a run that is there already, where it is a small one.
+
+    A run costs seconds to start: what takes less than that to convert goes along with others.
+    """
+    with alone(engine) as connection:
+        now = clock(connection)
+        chosen = next((slide for queue in QUEUES for slide in _choose(connection, settings, queue, now, most=1)), None)
+        if chosen is None:
+            return None
+        size = connection.execute(select(slides.c.bytes).where(slides.c.id == chosen.id)).scalar_one()
+        if size > settings.limits.small_bytes:
+            return None
+        _mark(connection, chosen, now, flow_run)
+    return chosen
+
+
+def _hand_out(connection: Connection, settings: Settings) -> list[Ticketed]:
+    """Raise the attempt of the next slides and mark them as submitted."""
+    now = clock(connection)
+    chosen = [slide for queue in QUEUES for slide in _choose(connection, settings, queue, now)]
+    for slide in chosen:
+        _mark(connection, slide, now, None)
+    return chosen
+
+
+def _mark(connection: Connection, slide: Ticketed, now: float, flow_run: str | None) -> None:
+    values = {"state": State.SUBMITTED, "attempt": slide.attempt, "submitted": now, "flow_run": flow_run, "process": None}
+    cleared = {"heartbeat": None, "progress": None, "started": None}
+    connection.execute(slides.update().where(slides.c.id == slide.id).values(**values, **cleared))
+
+
+def _choose(connection: Connection, settings: Settings, queue: str, now: float, most: int | None = None) -> list[Ticketed]:
+    """The next slides of a queue: as many as its window has room for, or `most` whatever the window says."""
+    counted = select(slides.c.folder, slides.c.queue, func.count()).where(slides.c.state.in_(OPEN))
+    open_rows = list(connection.execute(counted.group_by(slides.c.folder, slides.c.queue)).tuples())
+    used = sum(count for _, of, count in open_rows if of == queue)
+    room = settings.limits.window - used if most is None else most
+    busy: Counter[str] = Counter()
+    for folder, _, count in open_rows:
+        busy[folder] += count
+    if room <= 0:
+        return []
+    due = or_(slides.c.state == State.READY, and_(slides.c.state == State.FAILED, slides.c.not_before <= now))
+    c = slides.c
+    # Folders that have less in the works go first among equals, so that one that was filled at once does not hold up others.
+    query = select(c.id, c.attempt, c.folder, c.priority, c.ready).where(due, c.queue == queue)
+    rows = list(connection.execute(query.order_by(c.priority.desc(), c.ready, c.id).limit(_MOST)).tuples())
+    return _fairly(rows, settings, busy, room, queue)
+
+
+def _fairly(
+    rows: Sequence[tuple[str, int, str, int, float | None]], settings: Settings, busy: Counter[str], room: int, queue: str
+) -> list[Ticketed]:
+    """The first `room` rows by priority, in turn over folders, within each folder's own bound."""
+    chosen: list[Ticketed] = []
+    for priority in sorted({row[3] for row in rows}, reverse=True):
+        waiting: dict[str, list[tuple[str, int]]] = {}
+        for slide, attempt, folder, _, _ in (row for row in rows if row[3] == priority):
+            waiting.setdefault(folder, []).append((slide, attempt))
+        while waiting and len(chosen) < room:
+            folder = min(waiting, key=lambda name: (busy[name], name))
+            bound = settings.folder(folder)
+            if bound is not None and bound.at_most is not None and busy[folder] >= bound.at_most:
+                del waiting[folder]
+                continue
+            slide, attempt = waiting[folder].pop(0)
+            if not waiting[folder]:
+                del waiting[folder]
+            busy[folder] += 1
+            chosen.append(Ticketed(slide, attempt + 1, queue))
+    return chosen
+
+
+def _unsent(connection: Connection) -> list[Ticketed]:
+    """Slides handed out a while ago whose submission nobody confirmed: the same key gives the same run."""
+    c, now = slides.c, clock(connection)
+    here = (c.state == State.SUBMITTED, c.flow_run.is_(None), c.submitted < now - _UNSENT_S)
+    query = select(c.id, c.attempt, c.queue).where(*here).order_by(c.submitted)
+    return [Ticketed(*row) for row in connection.execute(query).tuples()]

@@ -1,0 +1,112 @@
+"""Transitions of a slide while a process has it. Each one names the attempt it speaks for: an older one changes nothing.
+
+The attempt is the fence. Handing a slide out again raises it, and from then on whatever the earlier process does finds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select
+
+from converter.errors import Cancelled
+from flows.ledger.database import alone, clock, writing
+from flows.ledger.rows import SlideRow, as_slide
+from flows.ledger.tables import OPEN, State, contents, slides
+
+
+class Fenced(Cancelled):
+    """A newer attempt has the slide, or somebody cancelled it: this process may not publish it any more."""
+
+    kind = "fenced"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a process holds: a slide and the attempt it speaks for."""
+
+    slide: str
+    attempt: int
+
+    def holds(self, *states: State) -> ColumnElement[bool]:
+        """The condition on the row under which this ticket counts."""
+        return and_(slides.c.id == self.slide, slides.c.attempt == self.attempt, slides.c.state.in_(states))
+
+
+def start(engine: Engine, ticket: Ticket, process: str) -> SlideRow | None:
+    """Take the slide for this process. None where another process has it, or the attempt is over."""
+    with writing(engine) as connection:
+        now = clock(connection)
+        values = {"state": State.RUNNING, "process": process, "started": now, "heartbeat": now, "moved": now, "progress": 0.0}
+        taken = connection.execute(slides.update().where(ticket.holds(State.SUBMITTED)).values(reason=None, **values))
+        if taken.rowcount == 0:
+            return None
+        return as_slide(connection.execute(select(slides).where(slides.c.id == ticket.slide)).one())
+
+
+def beat(engine: Engine, ticket: Ticket, progress: float) -> bool:
+    """Say that the process lives and how far it is. False where it should stop: fenced off, or cancelled."""
+    with writing(engine) as connection:
+        now = clock(connection)
+        here = ticket.holds(State.RUNNING, State.PUBLISHED)
+        row = connection.execute(select(slides.c.progress, slides.c.cancel).where(here)).one_or_none()
+        if row is None:
+            return False
+        values: dict[str, Any] = {"heartbeat": now, "progress": progress}
+        if row.progress is None or progress > row.progress:
+            values["moved"] = now
+        connection.execute(slides.update().where(here).values(**values))
+        return not row.cancel
+
+
+def claim_content(engine: Engine, ticket: Ticket, fingerprint: str, options_hash: str) -> str | None:
+    """Note what the slide holds. The id of another slide that has or had the same content and options, else None."""
+    with alone(engine) as connection:
+        connection.execute(slides.update().where(ticket.holds(State.RUNNING)).values(fingerprint=fingerprint))
+        key = and_(contents.c.fingerprint == fingerprint, contents.c.options_hash == options_hash)
+        owner = connection.execute(select(contents.c.slide).where(key)).scalar_one_or_none()
+        if owner is None:
+            values = {"fingerprint": fingerprint, "options_hash": options_hash, "slide": ticket.slide}
+            connection.execute(contents.insert().values(**values))
+        return None if owner in (None, ticket.slide) else str(owner)
+
+
+def take_over(engine: Engine, ticket: Ticket, fingerprint: str, owner: str) -> bool:
+    """Become the slide that stands for this content, where `owner` no longer can."""
+    with writing(engine) as connection:
+        here = and_(contents.c.fingerprint == fingerprint, contents.c.slide == owner)
+        return connection.execute(contents.update().where(here).values(slide=ticket.slide)).rowcount > 0
+
+
+@contextmanager
+def publishing(engine: Engine, ticket: Ticket) -> Generator[None]:
+    """Around the rename: the row is locked, so that no newer attempt begins in between, then marked as published.
+
+    Raises Fenced where the ticket no longer counts.
+    """
+    with writing(engine) as connection:
+        here = ticket.holds(State.RUNNING)
+        row = connection.execute(select(slides.c.cancel).where(here).with_for_update()).one_or_none()
+        if row is None or row.cancel:
+            raise Fenced(f"slide {ticket.slide}: attempt {ticket.attempt} is over; nothing was published")
+        yield
+        connection.execute(slides.update().where(here).values(state=State.PUBLISHED))
+
+
+def finish(engine: Engine, ticket: Ticket, receipt: Mapping[str, Any]) -> bool:
+    """The slide is done. Safe to repeat. False where the ticket no longer counts."""
+    with writing(engine) as connection:
+        done = {"state": State.DONE, "finished": clock(connection), "progress": 1.0, "receipt": dict(receipt)}
+        here = ticket.holds(State.RUNNING, State.PUBLISHED)
+        cleared = {"reason": None, "kind": None, "cancel": False, "told": False}
+        return connection.execute(slides.update().where(here).values(**done, **cleared)).rowcount > 0
+
+
+def leave(connection: Connection, ticket: Ticket, state: State, **values: Any) -> bool:
+    """Give the slide back in another state. False where the ticket no longer counts."""
+    here = ticket.holds(*OPEN)
+    more = {"told": False, "heartbeat": None, "process": None} | values
+    return connection.execute(slides.update().where(here).values(state=state, **more)).rowcount > 0

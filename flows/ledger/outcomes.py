@@ -1,0 +1,87 @@
+"""What follows from a failed attempt: another one later, quarantine, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+
+from flows.ledger.attempts import Ticket, leave
+from flows.ledger.database import clock, writing
+from flows.ledger.rows import slide_by_id
+from flows.ledger.tables import State, files
+
+_LONGEST_WAIT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an attempt ended. `kind` is that of the error, or `crashed`, `lost`, `hung`."""
+
+    kind: str
+    message: str
+    retryable: bool
+    counts: bool = True
+    """Whether it counts towards quarantine: a full disk says nothing about the slide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how soon to try again."""
+
+    attempts: int
+    first_wait: float
+
+    def wait(self, failures: int) -> float:
+        """Seconds before the next attempt."""
+        return min(self.first_wait * 2.0 ** max(0, failures - 1), _LONGEST_WAIT_S)
+
+
+def failed(connection: Connection, ticket: Ticket, trouble: Trouble, patience: Patience) -> State | None:
+    """Note a failed attempt. The state the slide is in now, None where the ticket no longer counts."""
+    row = slide_by_id(connection, ticket.slide)
+    if row is None:
+        return None
+    now, failures = clock(connection), row.failures + int(trouble.counts)
+    said = {"kind": trouble.kind, "failures": failures, "reason": trouble.message}
+    if row.cancel:
+        return _left(connection, ticket, State.CANCELLED, finished=now, reason="cancelled", kind=None, cancel=False)
+    if not trouble.retryable or failures >= patience.attempts:
+        times = f" (attempt {failures} of {patience.attempts})" if trouble.retryable else ""
+        said["reason"] = f"{trouble.message}{times}"
+        return _left(connection, ticket, State.QUARANTINED, finished=now, **said)
+    return _left(connection, ticket, State.FAILED, not_before=now + patience.wait(max(1, failures)), **said)
+
+
+def _left(connection: Connection, ticket: Ticket, state: State, **values: object) -> State | None:
+    return state if leave(connection, ticket, state, **values) else None
+
+
+def interrupted(engine: Engine, ticket: Ticket) -> None:
+    """The process was told to stop: the slide is ready again at once, and nothing is held against it."""
+    with writing(engine) as connection:
+        row = slide_by_id(connection, ticket.slide)
+        if row is not None and row.cancel:
+            leave(connection, ticket, State.CANCELLED, finished=clock(connection), reason="cancelled", cancel=False)
+        else:
+            leave(connection, ticket, State.READY, reason="interrupted", progress=None)
+
+
+def superseded(engine: Engine, ticket: Ticket, reason: str) -> None:
+    """The files are not what they were: they are looked at anew, and become a slide of their own when complete."""
+    with writing(engine) as connection:
+        if leave(connection, ticket, State.SUPERSEDED, finished=clock(connection), reason=reason):
+            undecided(connection, ticket.slide)
+
+
+def undecided(connection: Connection, slide: str) -> None:
+    """Let the next scan decide again what the files of a slide are."""
+    again = {"slide": None, "looks": 0, "since": clock(connection)}
+    connection.execute(files.update().where(files.c.slide == slide).values(**again))
+
+
+def duplicate(engine: Engine, ticket: Ticket, owner: str, output: str | None) -> None:
+    """The same content was or is converted as another slide."""
+    with writing(engine) as connection:
+        reason = f"same content and options as slide {owner}; its output is {output}"
+        leave(connection, ticket, State.DUPLICATE, finished=clock(connection), same_as=owner, reason=reason)

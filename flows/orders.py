@@ -1,0 +1,112 @@
+"""What people ask of the service: try again, cancel, submit. Written into the ledger; the service carries it out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, func, select
+
+from converter.errors import OptionError
+from converter.options import Options
+from drivers.location import Location, Url
+from flows.ledger.database import alone, clock, writing
+from flows.ledger.rows import SlideRow, matching, slides_in
+from flows.ledger.tables import OPEN, QUEUED, State, files, slides
+from flows.watching.register import options_hash, signature
+from flows.watching.walk import as_text, look
+
+SUBMITTED_BY_HAND = "by-hand"
+_AGAIN = (State.QUARANTINED, State.CANCELLED, State.FAILED, State.GONE)
+
+
+def one(engine: Engine, start: str) -> SlideRow:
+    """The slide whose id begins so. Raises OptionError."""
+    found = matching(engine, start)
+    if len(found) != 1:
+        raise OptionError(f"{start}: {'no slide has' if not found else f'{len(found)} slides have'} an id that begins so")
+    return found[0]
+
+
+def retry(engine: Engine, row: SlideRow) -> bool:
+    """Queue a slide again that failed, was cancelled or is in quarantine. False where it is in no such state."""
+    with writing(engine) as connection:
+        again = {"state": State.READY, "failures": 0, "not_before": None, "ready": clock(connection)}
+        cleared = {"reason": None, "kind": None, "cancel": False, "told": False}
+        here = (slides.c.id == row.id, slides.c.state.in_(_AGAIN))
+        return connection.execute(slides.update().where(*here).values(**again, **cleared)).rowcount > 0
+
+
+def retry_one(engine: Engine, start: str) -> str:
+    """Queue the slide again whose id begins so. Raises OptionError where there is nothing to try again."""
+    row = one(engine, start)
+    if not retry(engine, row):
+        raise OptionError(f"slide {row.id} is {row.state}; only failed, quarantined or cancelled ones are tried again")
+    return row.id
+
+
+def retry_all(engine: Engine) -> list[str]:
+    """Queue everything again that is in quarantine or waits for its next attempt."""
+    with engine.connect() as connection:
+        rows = slides_in(connection, (State.QUARANTINED, State.FAILED))
+    return [row.id for row in rows if retry(engine, row)]
+
+
+def cancel(engine: Engine, row: SlideRow) -> State | None:
+    """Cancel a slide: at once where it is not under way, else its process sees the wish. None where it has ended."""
+    with writing(engine) as connection:
+        idle = (slides.c.id == row.id, slides.c.state.in_((*QUEUED, State.WAITING)))
+        values = {"state": State.CANCELLED, "reason": "cancelled", "kind": None, "finished": clock(connection)}
+        if connection.execute(slides.update().where(*idle).values(**values)).rowcount:
+            return State.CANCELLED
+        busy = (slides.c.id == row.id, slides.c.state.in_(OPEN))
+        return State.RUNNING if connection.execute(slides.update().where(*busy).values(cancel=True)).rowcount else None
+
+
+def submit(engine: Engine, slide: Location, output: str, options: Options) -> str:
+    """Queue one slide by hand, before everything else. Returns its id. Raises OSError, DriverError."""
+    from drivers.discovery import open_slide
+
+    if isinstance(slide, Url):
+        raise OptionError(f"{slide}: only files of this machine and its shares can be queued; convert it without --submit")
+    path, target = slide.absolute(), output if "://" in output else str(Path(output).absolute())
+    with open_slide(path) as opened:
+        driver, found = opened.driver, [file.absolute() for file in opened.files]
+    members = {as_text(_below(path, file)): look(file.stat()) for file in found}
+    with alone(engine) as connection:
+        now, identity = clock(connection), uuid4().hex[:16]
+        values: dict[str, Any] = {
+            "id": identity,
+            "folder": SUBMITTED_BY_HAND,
+            "root": str(path.parent),
+            "path": as_text(path.name),
+            "generation": _generation(connection, as_text(path.name)),
+            "output": target,
+            "driver": driver,
+            "options": options.model_copy(update={"resume": True}).model_dump(mode="json"),
+            "options_hash": options_hash(options),
+            "queue": "interactive",
+            "priority": 0,
+            "files": len(members),
+            "bytes": sum(one.size for one in members.values()),
+            "signature": signature(members),
+            "state": State.READY,
+            "seen": now,
+            "ready": now,
+        }
+        connection.execute(slides.insert().values(**values))
+        fixed = {"folder": f"{SUBMITTED_BY_HAND}:{identity}", "since": now, "looks": 0, "slide": identity}
+        rows = [{**fixed, "path": name, **seen._asdict()} for name, seen in members.items()]
+        connection.execute(files.insert(), rows)
+    return identity
+
+
+def _below(path: Path, file: Path) -> str:
+    return file.relative_to(path.parent).as_posix()
+
+
+def _generation(connection: Connection, path: str) -> int:
+    here = (slides.c.folder == SUBMITTED_BY_HAND, slides.c.path == path)
+    last = connection.execute(select(func.max(slides.c.generation)).where(*here)).scalar_one()
+    return 0 if last is None else int(last) + 1

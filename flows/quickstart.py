@@ -1,0 +1,68 @@
+"""Settings out of a command line, and what is wrong with settings as they stand on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from converter.errors import OptionError
+from flows.settings import Settings, load_settings
+
+
+def written_settings(folders: Sequence[Path], out: str, state: Path | None, quiet: float, profile: str | None) -> Path:
+    """Write the settings of `slidemill watch` into its state folder, where workers read them. Raises OptionError."""
+    place = (state or load_settings(None).state).absolute()
+    for folder in folders:
+        if not folder.is_dir():
+            raise OptionError(f"{folder}: is no folder; make it first")
+    output = out if "://" in out else str(Path(out).absolute())
+    lines = [f"state = {_quoted(str(place))}"]
+    names: list[str] = []
+    for folder in folders:
+        names.append(_name(folder, names))
+        below = output if len(folders) == 1 else f"{output}/{names[-1]}"
+        lines += ["", "[[folders]]", f"name = {_quoted(names[-1])}", f"path = {_quoted(str(folder.absolute()))}"]
+        lines += [f"output = {_quoted(below)}", f"quiet_seconds = {float(quiet)}"]
+        lines += [] if profile is None else [f"profile = {_quoted(profile)}"]
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / "watch.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # a JSON string is a TOML string
+
+
+def _name(folder: Path, taken: Sequence[str]) -> str:
+    plain = re.sub(r"[^a-z0-9_-]+", "-", folder.absolute().name.lower()).strip("-_")[:40] or "folder"
+    found, number = plain, 2
+    while found in taken:
+        found, number = f"{plain}-{number}", number + 1
+    return found
+
+
+def findings(settings: Settings) -> list[str]:
+    """What keeps these settings from working here: folders that are not there, or cannot be written."""
+    found: list[str] = []
+    if not settings.folders:
+        found.append("folders: none is watched; add a [[folders]] table")
+    for folder in settings.folders:
+        if not folder.path.is_dir():
+            found.append(f"folders.{folder.name}.path: {folder.path} is no folder")
+        elif not os.access(folder.path, os.R_OK | os.X_OK):
+            found.append(f"folders.{folder.name}.path: {folder.path} cannot be read")
+        if "://" not in folder.output and not _can_be_written(Path(folder.output)):
+            found.append(f"folders.{folder.name}.output: {folder.output} cannot be written")
+        if folder.move_to is not None and not _can_be_written(folder.move_to):
+            found.append(f"folders.{folder.name}.move_to: {folder.move_to} cannot be written")
+    return found
+
+
+def _can_be_written(folder: Path) -> bool:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

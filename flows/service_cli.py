@@ -1,0 +1,237 @@
+"""Commands of the service. Each imports what it needs when it runs: `slidemill --help` knows nothing of Prefect or SQL."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from converter.options import Options
+    from flows.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, errors included.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; default: SLIDEMILL_CONFIG, or slidemill.toml here.")
+]
+Slide = Annotated[str, typer.Argument(metavar="ID", help="The slide's id in `status`, or its first characters.")]
+quarantine = typer.Typer(help="Slides that are not tried again unless you say so.", no_args_is_help=True)
+config = typer.Typer(help="Settings of the service.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of the service."""
+    for command in (up, watch, status, retry, cancel, metrics):
+        app.command()(command)
+    app.add_typer(quarantine, name="quarantine")
+    app.add_typer(config, name="config")
+
+
+def _show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
+    text = json.dumps(value, ensure_ascii=True) if as_json else "\n".join(lines)
+    print(text, flush=True)
+
+
+def _settings(path: Path | None) -> Settings:
+    from flows.settings import load_settings
+
+    return load_settings(path)
+
+
+@contextmanager
+def _ledger(settings: Settings) -> Generator[Engine]:
+    from flows.ledger.database import connect
+    from flows.ledger.migrate import migrate
+
+    engine = connect(settings.ledger_url)
+    try:
+        migrate(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def up(path: Config = None) -> int:
+    """Watch the folders of the settings: server, workers and schedules on this machine, until Ctrl-C."""
+    from flows.settings import find_config
+
+    return _serve(_settings(path), find_config(path))
+
+
+def watch(
+    folders: Annotated[list[Path], typer.Argument(metavar="IN...", help="Folders to watch.")],
+    out: Annotated[str, typer.Option("--output", "-o", help="Folder for the stores, or s3://bucket/prefix.")],
+    state: Annotated[Path | None, typer.Option(help="Where the service keeps its ledger and logs.")] = None,
+    quiet: Annotated[float, typer.Option(help="Seconds that a slide must stay as it is before it is taken.")] = 60.0,
+    profile: Annotated[str | None, typer.Option(help="A named profile of options, or a TOML file.")] = None,
+) -> int:
+    """Watch folders without a settings file: what `up` does, with defaults."""
+    from flows.quickstart import written_settings
+
+    config_file = written_settings(folders, out, state, quiet, profile)
+    return _serve(_settings(config_file), config_file)
+
+
+def submit(slides: Sequence[str], out: str, how: tuple[Options, Path | None], as_json: bool) -> int:
+    """`convert --submit`: queue slides, before what folders bring. Prints an object a slide."""
+    from drivers.location import location
+    from flows import orders
+    from flows.naming import targets
+    from flows.outcome import KNOWN, batch_code, error_json, exit_code
+
+    options, path = how
+    places, codes = [location(slide) for slide in slides], [0] * len(slides)
+    with _ledger(_settings(path)) as engine:
+        for i, (place, target) in enumerate(zip(places, targets(places, out), strict=True)):
+            try:
+                identity = orders.submit(engine, place, str(target), options)
+                value: dict[str, Any] = {"path": str(place), "output": str(target), "status": "queued", "id": identity}
+                _show(as_json, value, [f"{place}: queued as {identity}"])
+            except KNOWN as error:
+                codes[i] = exit_code(error)
+                value = {"path": str(place), "status": "failed", "error": error_json(error)}
+                _show(as_json, value, [f"slidemill: {value['error']['message']}"])
+    return batch_code(codes)
+
+
+def _serve(settings: Settings, config_file: Path | None) -> int:
+    from flows.engine.up import Service
+
+    service = Service(settings, config_file, lambda text: print(f"slidemill: {text}", file=sys.stderr, flush=True))
+
+    def stop(_signal: int, _frame: object) -> None:
+        service.stop.set()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, stop)
+    service.run()
+    return 0
+
+
+def status(path: Config = None, as_json: Json = False) -> int:
+    """What is queued, running (with progress), done, failed, quarantined; throughput; the oldest that waits."""
+    from flows.status import status as found
+    from flows.status_text import status_lines
+
+    settings = _settings(path)
+    with _ledger(settings) as engine:
+        value = found(engine, settings)
+    _show(as_json, value, status_lines(value))
+    return 0
+
+
+def retry(
+    slide: Annotated[str | None, typer.Argument(metavar="ID", help="A slide, or none with --all.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All failed and quarantined slides.")] = False,
+    path: Config = None,
+    as_json: Json = False,
+) -> int:
+    """Queue a slide again that failed, was cancelled or is in quarantine."""
+    from converter.errors import OptionError
+    from flows import orders
+
+    if everything == (slide is not None):
+        raise OptionError("retry: give one ID, or --all")
+    with _ledger(_settings(path)) as engine:
+        ids = orders.retry_all(engine) if slide is None else [orders.retry_one(engine, slide)]
+    _show(as_json, {"queued": ids}, [f"{len(ids)} queued again"])
+    return 0
+
+
+def cancel(slide: Slide, path: Config = None, as_json: Json = False) -> int:
+    """Cancel a slide that is queued or under way; nothing of it is published."""
+    from converter.errors import OptionError
+    from flows import orders
+
+    with _ledger(_settings(path)) as engine:
+        row = orders.one(engine, slide)
+        state = orders.cancel(engine, row)
+    if state is None:
+        raise OptionError(f"slide {row.id} is {row.state}; there is nothing to cancel")
+    asked = state == "running"
+    words = "asked to stop" if asked else "cancelled"
+    _show(as_json, {"id": row.id, "status": "cancelling" if asked else "cancelled"}, [f"{row.id}: {words}"])
+    return 0
+
+
+def metrics(
+    path: Config = None,
+    port: Annotated[int | None, typer.Option(help="Default: metrics_port of the settings.")] = None,
+    address: Annotated[str, typer.Option(help="Address to listen on; there is no password.")] = "127.0.0.1",
+) -> int:
+    """Serve Prometheus metrics from the ledger until Ctrl-C; `up` does so itself where metrics_port is set."""
+    from converter.errors import OptionError
+    from flows.metrics import serve_metrics
+
+    settings = _settings(path)
+    chosen = port or settings.metrics_port
+    if chosen is None:
+        raise OptionError("metrics: give --port, or metrics_port in the settings")
+    with _ledger(settings) as engine:
+        stop = serve_metrics(engine, chosen, address)
+        print(f"slidemill: metrics at http://{address}:{chosen}/metrics", file=sys.stderr, flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        stop()
+    return 0
+
+
+@quarantine.command("list")
+def quarantine_list(path: Config = None, as_json: Json = False) -> int:
+    """Slides in quarantine, each with its reason."""
+    from flows.ledger.rows import slides_in
+    from flows.ledger.tables import State
+
+    with _ledger(_settings(path)) as engine, engine.connect() as connection:
+        rows = slides_in(connection, (State.QUARANTINED,))
+    keys = ("id", "folder", "path", "kind", "reason", "attempt")
+    value = [{key: getattr(row, key) for key in keys} for row in rows]
+    lines = [f"{row.id}  {row.folder}/{row.path}  {row.kind}: {row.reason}" for row in rows]
+    _show(as_json, {"quarantined": value}, lines or ["nothing is in quarantine"])
+    return 0
+
+
+@config.command("check")
+def config_check(path: Config = None, as_json: Json = False) -> int:
+    """Read the settings, say what is wrong with them or what they amount to."""
+    from flows.quickstart import findings
+
+    settings = _settings(path)
+    found = findings(settings)
+    value = {"ok": not found, "folders": [folder.name for folder in settings.folders], "findings": found}
+    _show(as_json, value, found or [f"{len(settings.folders)} folders; all is well"])
+    return 2 if found else 0
+
+
+@config.command("migrate")
+def config_migrate(path: Config = None, as_json: Json = False) -> int:
+    """Bring the ledger to this version; `up` does so by itself."""
+    with _ledger(_settings(path)):
+        pass
+    _show(as_json, {"ok": True}, ["the ledger is up to date"])
+    return 0
+
+
+@config.command("deploy")
+def config_deploy(path: Config = None, as_json: Json = False) -> int:
+    """Make work pools, queues and deployments on the Prefect server that PREFECT_API_URL names."""
+    import os
+
+    from flows.engine.names import EVERYWHERE
+
+    settings = _settings(path)
+    if settings.prefect_api is not None:
+        os.environ.setdefault("PREFECT_API_URL", settings.prefect_api)
+    os.environ.update(EVERYWHERE)
+    from flows.engine.deploy import deploy
+
+    deploy(settings)
+    _show(as_json, {"ok": True}, ["deployed"])
+    return 0

@@ -1,0 +1,222 @@
+"""Settings of the service: folders in and out, rules per folder, limits. A TOML file, overridden by SLIDEMILL_* variables.
+
+Nested keys use two underscores in variables: `SLIDEMILL_LIMITS__ATTEMPTS=5`. Everything is checked before anything starts.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from converter.errors import OptionError
+from converter.options import Options
+from converter.profiles import bind
+
+CONFIG_VARIABLE = "SLIDEMILL_CONFIG"
+CONFIG_NAME = "slidemill.toml"
+QUEUES = ("interactive", "scheduled", "archive")
+"""Names of the queues, most urgent first."""
+
+Queue = Literal["interactive", "scheduled", "archive"]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Folder(_Part):
+    """One watched folder and its rules."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    """Short and stable: the ledger knows slides by it."""
+    path: Path
+    output: str
+    """A folder, or `s3://bucket/prefix`. Folders below `path` are repeated below it."""
+    pattern: tuple[str, ...] = ("*",)
+    """Globs on file names; what none of them matches is left alone."""
+    exclude: tuple[str, ...] = ()
+    """Globs on paths below `path`."""
+    profile: str | None = None
+    """A named profile of options, or a TOML file."""
+    options: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Options of `convert` that win over the profile."""
+    queue: Queue = "scheduled"
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Higher goes first within a queue."""
+    at_most: Annotated[int, Field(ge=1)] | None = None
+    """Slides of this folder that may be queued to workers or running at a time, over all machines."""
+    quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    """How long all files of a slide must have stayed as they are."""
+    marker: str | None = None
+    """A file that says "this slide is complete", e.g. `{name}.done` or `{stem}.ok`; without it nothing is taken."""
+    incomplete_hours: Annotated[float, Field(gt=0)] = 24.0
+    """After this long an incomplete slide is reported as stuck."""
+    original: Literal["keep", "move"] = "keep"
+    """What becomes of a converted original. It is never deleted."""
+    move_to: Path | None = None
+    """With `original = "move"`: a folder on the same file system."""
+
+    @field_validator("pattern", "exclude", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Folder:
+        if (self.original == "move") != (self.move_to is not None):
+            raise ValueError('original = "move" and move_to belong together')
+        if not self.path.is_absolute():
+            raise ValueError(f"path {self.path} is not absolute")
+        if "://" not in self.output and not Path(self.output).is_absolute():
+            raise ValueError(f"output {self.output} is neither absolute nor an s3:// address")
+        try:
+            self.bound()
+        except OptionError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def bound(self) -> Options:
+        """The options of this folder's conversions. Raises OptionError."""
+        given = {key.replace("-", "_"): value for key, value in self.options.items()}
+        return bind(self.profile, {"resume": True, **given})
+
+
+class Limits(_Part):
+    """Bounds of the service."""
+
+    slides_at_once: Annotated[int, Field(ge=1, le=256)] = max(1, (os.cpu_count() or 1) // 2)
+    """Slides that one worker converts at a time."""
+    threads_per_slide: Annotated[int, Field(ge=1, le=256)] = 2
+    window: Annotated[int, Field(ge=1, le=199)] = 100
+    """Open flow runs a queue: Prefect looks at 200 at a time, and a longer queue starves."""
+    small_bytes: Annotated[int, Field(ge=0)] = 50 << 20
+    """Slides up to this size go along with a run that is there already; 0: each has a run of its own."""
+    along_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """How long a run takes small slides along."""
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """Failed attempts before a slide is quarantined."""
+    heartbeat_seconds: Seconds = 10.0
+    lease_seconds: Seconds = 90.0
+    """A running slide without a sign of life for this long is taken from its worker."""
+    hang_seconds: Seconds = 1800.0
+    """A running slide without progress for this long is taken from its worker."""
+    pending_seconds: Seconds = 180.0
+    """A flow run that a worker took and did not start within this time is lost."""
+    retry_seconds: Seconds = 30.0
+    """Wait after the first failure; doubles with each, up to an hour."""
+    probe_seconds: Seconds = 60.0
+    """Opening a slide to see whether its files are all there may take this long."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Limits:
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            raise ValueError("lease_seconds must be at least three times heartbeat_seconds")
+        return self
+
+
+class Schedule(_Part):
+    """How often the service looks."""
+
+    scan_seconds: Seconds = 10.0
+    """Between two looks at the folders."""
+    scan_run_seconds: Seconds = 60.0
+    """One run of the scan flow looks again and again for this long: a run costs a new process."""
+    reconcile_seconds: Seconds = 60.0
+
+
+class Settings(BaseSettings):
+    """All settings. Made by `load_settings`; frozen."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIDEMILL_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    folders: tuple[Folder, ...] = ()
+    state: Path = Field(default_factory=lambda: _state_home() / "slidemill")
+    """Where the embedded service keeps its ledger, its server's database and its logs. A local disk, never NFS."""
+    ledger: SecretStr | None = None
+    """SQLAlchemy URL (`postgresql+psycopg://user:password@host/slidemill`); default: SQLite below `state`."""
+    prefect_api: str | None = None
+    """Address of a Prefect API (`http://host:4200/api`); default: `slidemill up` starts its own server."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 4200
+    """Port of the own server, on loopback; the next free one where it is taken."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Prometheus metrics are served here, on loopback."""
+    notify: tuple[str, ...] = ()
+    """Prefect notification blocks, `type/name`, told at the end of a batch and when a slide is quarantined."""
+    limits: Limits = Field(default_factory=Limits)
+    schedule: Schedule = Field(default_factory=Schedule)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables win over the file."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _no_folder_twice(self) -> Settings:
+        names = [folder.name for folder in self.folders]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"folders: the name {twice[0]!r} is used twice")
+        for folder in self.folders:
+            for other in self.folders:
+                if folder is not other and folder.path.is_relative_to(other.path):
+                    raise ValueError(f"folders: {folder.path} lies in {other.path}; a slide would be found twice")
+        return self
+
+    def folder(self, name: str) -> Folder | None:
+        """The folder of that name."""
+        return next((folder for folder in self.folders if folder.name == name), None)
+
+    @property
+    def ledger_url(self) -> str:
+        """URL of the ledger, with its password: not for logs."""
+        return self.ledger.get_secret_value() if self.ledger else f"sqlite:///{self.state / 'ledger.db'}"
+
+
+def _state_home() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+
+
+def find_config(given: Path | None) -> Path | None:
+    """The settings file: the one named, that of SLIDEMILL_CONFIG, or `slidemill.toml` here. Raises OptionError."""
+    named = given or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    if named is not None:
+        if not named.is_file():
+            raise OptionError(f"settings {named}: no such file")
+        return named
+    here = Path(CONFIG_NAME)
+    return here if here.is_file() else None
+
+
+def load_settings(path: Path | None, given: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of a file, of variables, and of `given` (from a command line), which wins over the file.
+
+    Raises OptionError with the first thing that is wrong, in one line.
+    """
+    found = find_config(path)
+    try:
+        values = TomlConfigSettingsSource(Settings, toml_file=found)() if found else {}
+    except (OSError, ValueError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"settings {found}: {error}") from error
+    try:
+        return Settings(**{**values, **(given or {})})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "settings"
+        message = first["msg"].removeprefix("Value error, ")
+        raise OptionError(f"{found or 'settings'}: {place}: {message}") from error
+    except ValueError as error:  # a variable that is no JSON where a list is wanted
+        raise OptionError(f"settings: {error}") from error

@@ -1,0 +1,108 @@
+"""What the service is doing, from the ledger alone: it can be asked while Prefect is away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select
+
+from flows.ledger.database import clock
+from flows.ledger.rows import SlideRow, counts, marked, slides_in
+from flows.ledger.tables import OPEN, State, slides
+from flows.settings import Settings
+
+_HOUR = 3600.0
+_SHOWN = 200
+
+
+def status(engine: Engine, settings: Settings) -> dict[str, Any]:
+    """One object: counts, what runs and how far it is, throughput, ages, when the service last looked."""
+    with engine.connect() as connection:
+        now = clock(connection)
+        by_state = counts(connection)
+        running = slides_in(connection, (State.RUNNING, State.PUBLISHED))
+        return {
+            "counts": _counts(by_state),
+            "states": {str(state): by_state.get(state, 0) for state in State},
+            "running": [_running(row, now) for row in running],
+            "waiting": [_short(row) for row in slides_in(connection, (State.WAITING,))[:_SHOWN]],
+            "failed": [_short(row) for row in slides_in(connection, (State.FAILED,))[:_SHOWN]],
+            "quarantined": [_short(row) for row in slides_in(connection, (State.QUARANTINED,))[-_SHOWN:]],
+            "throughput": _throughput(connection, now),
+            "oldest_waiting_s": _oldest(connection, now),
+            "last_scan_s": _age(connection, "scan", now),
+            "last_reconcile_s": _age(connection, "reconcile", now),
+            "healthy": _healthy(connection, settings, now),
+            "folders": [_folder(connection, name) for name in _folders(connection, settings)],
+        }
+
+
+def _counts(by_state: Mapping[State, int]) -> dict[str, int]:
+    """The words that people use."""
+    queued = sum(by_state.get(state, 0) for state in (State.READY, State.SUBMITTED))
+    running = sum(by_state.get(state, 0) for state in (State.RUNNING, State.PUBLISHED))
+    plain = (State.WAITING, State.DONE, State.FAILED, State.QUARANTINED, State.CANCELLED, State.DUPLICATE)
+    return {"queued": queued, "running": running} | {str(state): by_state.get(state, 0) for state in plain}
+
+
+def _running(row: SlideRow, now: float) -> dict[str, Any]:
+    since = now - (row.started or now)
+    return _short(row) | {"progress": round(row.progress or 0.0, 4), "seconds": round(since, 1), "flow_run": row.flow_run}
+
+
+def _short(row: SlideRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "folder": row.folder,
+        "path": row.path,
+        "state": str(row.state),
+        "attempt": row.attempt,
+        "kind": row.kind,
+        "reason": row.reason,
+        "output": row.output,
+    }
+
+
+def _throughput(connection: Connection, now: float) -> dict[str, float | int]:
+    """Of the last hour."""
+    here = (slides.c.state == State.DONE, slides.c.finished > now - _HOUR)
+    row = connection.execute(select(func.count(), func.coalesce(func.sum(slides.c.bytes), 0)).where(*here)).one()
+    return {"slides_last_hour": int(row[0]), "bytes_last_hour": int(row[1])}
+
+
+def _oldest(connection: Connection, now: float) -> float | None:
+    """Age of the slide that has been complete for longest and is not being converted yet."""
+    here = slides.c.state.in_((State.READY, State.SUBMITTED, State.FAILED))
+    found = connection.execute(select(func.min(slides.c.ready)).where(here)).scalar_one()
+    return None if found is None else round(now - float(found), 1)
+
+
+def _age(connection: Connection, name: str, now: float) -> float | None:
+    found = marked(connection, name)
+    return None if found is None else round(now - found[0], 1)
+
+
+def _healthy(connection: Connection, settings: Settings, now: float) -> bool:
+    """Whether somebody looks at the folders: a scan that was due long ago means that nobody does."""
+    age = _age(connection, "scan", now)
+    longest = 3 * max(settings.schedule.scan_run_seconds, settings.schedule.scan_seconds) + 60
+    return age is not None and age < longest
+
+
+def _folders(connection: Connection, settings: Settings) -> list[str]:
+    known = {row[0] for row in connection.execute(select(slides.c.folder).distinct())}
+    return sorted(known | {folder.name for folder in settings.folders})
+
+
+def _folder(connection: Connection, name: str) -> dict[str, Any]:
+    query = select(slides.c.state, func.count()).where(slides.c.folder == name).group_by(slides.c.state)
+    found = {State(state): int(count) for state, count in connection.execute(query).tuples()}
+    return {"name": name} | _counts(found)
+
+
+def open_count(engine: Engine) -> int:
+    """Slides that are queued or under way."""
+    with engine.connect() as connection:
+        found = counts(connection)
+    return sum(found.get(state, 0) for state in (*OPEN, State.READY, State.FAILED, State.WAITING))

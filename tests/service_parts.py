@@ -1,0 +1,115 @@
+"""Parts of the service for tests: a ledger, settings, and an engine that only remembers what it was asked."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from flows.dispatch import EngineUnavailable, Run, RunState
+from flows.feed import feed
+from flows.ledger.database import connect
+from flows.ledger.migrate import migrate
+from flows.ledger.rows import SlideRow, as_slide
+from flows.ledger.tables import slides
+from flows.settings import Settings, load_settings
+from flows.watching.probe import Prober
+from flows.watching.scan import Found, scan
+
+
+@dataclass
+class RememberingDispatcher:
+    """Runs by their idempotency key; `states` says what became of them."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    queues: list[tuple[str, str]] = field(default_factory=list)
+    states: dict[str, Run] = field(default_factory=dict)
+    ended: list[tuple[str, str]] = field(default_factory=list)
+    away: bool = False
+
+    def submit(self, slide: str, attempt: int, queue: str) -> str:
+        if self.away:
+            raise EngineUnavailable("away")
+        self.queues.append((queue, slide))
+        return self.keys.setdefault(f"{slide}:{attempt}", f"run-{slide}-{attempt}")
+
+    def runs(self, ids: Sequence[str]) -> Mapping[str, Run]:
+        if self.away:
+            raise EngineUnavailable("away")
+        return {run: self.states.get(run, Run(RunState.QUEUED, 0.0)) for run in ids}
+
+    def end(self, run: str, reason: str) -> None:
+        self.ended.append((run, reason))
+
+
+@dataclass
+class Bench:
+    """A folder `in`, a folder `out`, a ledger on SQLite, and the passes of the service called by hand."""
+
+    place: Path
+    settings: Settings
+    engine: Engine
+    prober: Prober
+    dispatcher: RememberingDispatcher = field(default_factory=RememberingDispatcher)
+
+    @property
+    def folder(self) -> Path:
+        return self.place / "in"
+
+    def scan(self, times: int = 1) -> Found:
+        found = Found()
+        for _ in range(times):
+            found = scan(self.engine, self.settings, self.prober)
+        return found
+
+    def feed(self) -> int:
+        return feed(self.engine, self.settings, self.dispatcher)
+
+    def rows(self) -> list[SlideRow]:
+        with self.engine.connect() as connection:
+            return [as_slide(row) for row in connection.execute(select(slides).order_by(slides.c.path, slides.c.generation))]
+
+    def states(self) -> dict[str, str]:
+        return {f"{row.path}#{row.generation}" if row.generation else row.path: str(row.state) for row in self.rows()}
+
+    def row(self, path: str) -> SlideRow:
+        return [row for row in self.rows() if row.path == path][-1]
+
+    def change(self, slide: str, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(slides.update().where(slides.c.id == slide).values(**values))
+
+    def close(self) -> None:
+        self.prober.close()
+        self.engine.dispose()
+
+
+def bench(place: Path, *, folder: str = "", rest: str = "") -> Bench:
+    """A bench whose folder has these settings beside its own; nothing needs to stay quiet."""
+    (place / "in").mkdir(exist_ok=True)
+    text = f"""
+state = "{place}/state"
+{rest}
+[[folders]]
+name = "in"
+path = "{place}/in"
+output = "{place}/out"
+{"" if "quiet_seconds" in folder or "marker" in folder else "quiet_seconds = 0"}
+{folder}
+"""
+    (place / "slidemill.toml").write_text(text)
+    settings = load_settings(place / "slidemill.toml")
+    engine = connect(settings.ledger_url)
+    migrate(engine)
+    return Bench(place, settings, engine, Prober(settings.limits.probe_seconds))
+
+
+def touch(path: Path, seconds: float = 5.0) -> None:
+    """Make a file look as if it had been written later."""
+    now = time.time() + seconds
+    os.utime(path, (now, now))

@@ -1,0 +1,128 @@
+"""Handing out slides: urgency, windows, shares of folders, keys, and an engine that is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.feed import take_along
+from flows.ledger.database import clock
+from flows.ledger.tables import State, slides
+from tests.service_parts import Bench, bench
+
+TWO = """
+[[folders]]
+name = "other"
+path = "{0}/other"
+output = "{0}/out2"
+at_most = 2
+[limits]
+window = 5
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Bench]:
+    """A bench with a second folder of which two slides at most may be under way, and windows of five."""
+    found = bench(tmp_path, rest=TWO.format(tmp_path))
+    yield found
+    found.close()
+
+
+def add(here: Bench, name: str, folder: str = "in", **values: Any) -> str:
+    """A slide that is ready."""
+    with here.engine.begin() as connection:
+        now = clock(connection)
+        base: dict[str, Any] = {
+            "id": name,
+            "folder": folder,
+            "root": str(here.place),
+            "path": f"{name}.svs",
+            "options": {},
+            "options_hash": "x",
+            "queue": "scheduled",
+            "priority": 0,
+            "signature": "s",
+            "state": State.READY,
+            "seen": now,
+            "ready": now,
+        }
+        connection.execute(slides.insert().values(**base | values))
+    return name
+
+
+def order(here: Bench) -> list[str]:
+    return [slide for _, slide in here.dispatcher.queues]
+
+
+def test_priority_then_age(here: Bench) -> None:
+    add(here, "late", ready=20.0)
+    add(here, "early", ready=10.0)
+    add(here, "urgent", ready=30.0, priority=5)
+    assert here.feed() == 3
+    assert order(here) == ["urgent", "early", "late"]
+
+
+def test_queues_go_by_urgency(here: Bench) -> None:
+    add(here, "a", queue="archive")
+    add(here, "i", queue="interactive")
+    add(here, "s")
+    here.feed()
+    assert here.dispatcher.queues == [("interactive", "i"), ("scheduled", "s"), ("archive", "a")]
+
+
+def test_a_window_a_queue(here: Bench) -> None:
+    for i in range(9):
+        add(here, f"s{i}")
+    add(here, "i", queue="interactive")
+    assert here.feed() == 6
+    assert here.feed() == 0
+    here.change("s0", state=State.DONE)
+    assert here.feed() == 1
+
+
+def test_a_folder_has_its_share(here: Bench) -> None:
+    for i in range(4):
+        add(here, f"o{i}", "other", ready=float(i))
+    for i in range(4):
+        add(here, f"s{i}", ready=100.0 + i)
+    here.feed()
+    assert order(here) == ["s0", "o0", "s1", "o1", "s2"]  # in turn, and two of `other` at most
+
+
+def test_a_failed_slide_waits_for_its_time(here: Bench) -> None:
+    add(here, "a", state=State.FAILED, not_before=9e12)
+    add(here, "b", state=State.FAILED, not_before=1.0, attempt=3)
+    here.feed()
+    assert order(here) == ["b"]
+    assert list(here.dispatcher.keys) == ["b:4"]
+
+
+def test_what_was_not_sent_is_sent_again_under_the_same_key(here: Bench) -> None:
+    add(here, "a")
+    here.dispatcher.away = True
+    assert here.feed() == 0
+    assert here.row("a.svs").state == State.SUBMITTED
+    here.dispatcher.away = False
+    here.change("a", submitted=1.0)
+    assert here.feed() == 1
+    row = here.row("a.svs")
+    assert (row.attempt, row.flow_run) == (1, "run-a-1")
+    assert here.feed() == 0
+
+
+def test_small_slides_go_along(here: Bench) -> None:
+    for i in range(7):
+        add(here, f"s{i}", ready=float(i), bytes=10)
+    here.feed()
+    taken = take_along(here.engine, here.settings, "run")
+    assert taken is not None
+    assert (taken.id, taken.attempt) == ("s5", 1)
+    row = here.row("s5.svs")
+    assert (row.state, row.flow_run) == (State.SUBMITTED, "run")
+    here.change("s6", bytes=10**12)
+    assert take_along(here.engine, here.settings, "run") is None
+    assert here.row("s6.svs").state == State.READY

@@ -1,0 +1,108 @@
+"""Settings of the service: what is wrong is said in one line, with its place; variables win over the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from converter.errors import OptionError
+from flows.quickstart import findings, written_settings
+from flows.settings import load_settings
+
+FOLDER = '[[folders]]\nname = "a"\npath = "{0}/in"\noutput = "{0}/out"\n'
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but those of the test."""
+    monkeypatch.delenv("SLIDEMILL_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "x.toml"
+    path.write_text(text.format(tmp_path))
+    return path
+
+
+def test_defaults(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, FOLDER))
+    assert settings.folders[0].quiet_seconds == 60
+    assert settings.folders[0].bound().resume
+    assert settings.ledger_url.endswith("/slidemill/ledger.db")
+
+
+def test_found_here_or_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(None).folders == ()
+    (tmp_path / "slidemill.toml").write_text(FOLDER.format(tmp_path))
+    assert load_settings(None).folders[0].name == "a"
+    other = written(tmp_path, FOLDER.replace('"a"', '"b"'))
+    monkeypatch.setenv("SLIDEMILL_CONFIG", str(other))
+    assert load_settings(None).folders[0].name == "b"
+
+
+def test_variables_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "[limits]\nattempts = 2\n")
+    assert load_settings(path).limits.attempts == 2
+    monkeypatch.setenv("SLIDEMILL_LIMITS__ATTEMPTS", "7")
+    assert load_settings(path).limits.attempts == 7
+
+
+def test_the_password_is_not_shown(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, 'ledger = "postgresql+psycopg://u:secret@h/d"\n'))
+    assert "secret" not in repr(settings)
+    assert "secret" in settings.ledger_url
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("folders = 3\n", "folders"),
+        ("nonsense = 1\n", "nonsense"),
+        ("[[folders\n", "x.toml"),
+        (FOLDER + "quiet_seconds = -1\n", "folders.0.quiet_seconds"),
+        (FOLDER + 'profile = "none-such"\n', "none-such"),
+        (FOLDER + "[folders.options]\nchunk = 100\n", "power of two"),
+        (FOLDER + 'original = "delete"\n', "folders.0.original"),
+        (FOLDER + 'original = "move"\n', "move_to"),
+        (FOLDER.replace("{0}/in", "in"), "not absolute"),
+        (FOLDER + FOLDER, "used twice"),
+        (FOLDER + FOLDER.replace('"a"', '"b"').replace("/in", "/in/deeper"), "found twice"),
+        ("[limits]\nlease_seconds = 5\n", "heartbeat_seconds"),
+        ("[limits]\nwindow = 500\n", "limits.window"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(OptionError, match=said) as error:
+        load_settings(written(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no such file"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_findings_on_this_machine(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, FOLDER))
+    assert findings(settings) == [f"folders.a.path: {tmp_path}/in is no folder"]
+    (tmp_path / "in").mkdir()
+    assert findings(settings) == []
+    (tmp_path / "out").write_text("a file")
+    assert findings(settings) == [f"folders.a.output: {tmp_path}/out cannot be written"]
+
+
+def test_watch_writes_settings_that_load(tmp_path: Path) -> None:
+    folders = [tmp_path / "Scanner 1", tmp_path / "x" / "Scanner 1"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    path = written_settings(folders, "out", tmp_path / "state", 5, "omero")
+    settings = load_settings(path)
+    assert [folder.name for folder in settings.folders] == ["scanner-1", "scanner-1-2"]
+    assert settings.folders[1].output == f"{tmp_path}/out/scanner-1-2"
+    assert settings.folders[0].bound().ome_zarr == "0.4"
+    assert settings.state == tmp_path / "state"
+    with pytest.raises(OptionError, match="no folder"):
+        written_settings([tmp_path / "none"], "out", None, 5, None)
