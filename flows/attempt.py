@@ -40,6 +40,9 @@ log = logging.getLogger("slidemill.attempt")
 _LEDGER_S = 900.0
 """How long a finished conversion waits for a ledger that is away."""
 
+_STORAGE_AWAY = (errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
+"""What a network file system or a disk says that is not there any more: nothing about the slide."""
+
 Report = Callable[[float, str], None]
 """Told of progress, from 0 to 1, with words for people."""
 
@@ -209,8 +212,11 @@ def _failed(this: _Attempt, error: Exception) -> None:
         outcomes.superseded(this.engine, this.ticket, one_line(known))
         return
     full = kind == "no_space" or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    retryable = full or is_away(error) or bool(getattr(known, "retryable", False))
-    trouble = Trouble("no_space" if full else kind, one_line(known), retryable, counts=not (full or is_away(error)))
+    elsewhere = full or is_away(error) or kind == "network" or getattr(error, "errno", None) in _STORAGE_AWAY
+    # In an object store the claim of an attempt that died stands for two minutes more.
+    claimed = kind == "refused" and this.ticket.attempt > 1 and "://" in str(this.row.output)
+    retryable = elsewhere or claimed or bool(getattr(known, "retryable", False))
+    trouble = Trouble("no_space" if full else kind, one_line(known), retryable, counts=not elsewhere)
     with writing(this.engine) as connection:
         outcomes.failed(connection, this.ticket, trouble, this.patience)
 

@@ -31,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of the service."""
     for command in (up, watch, status, retry, cancel, metrics):
         app.command()(command)
+    app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(worker)
     app.add_typer(quarantine, name="quarantine")
     app.add_typer(config, name="config")
 
@@ -181,6 +182,13 @@ def metrics(
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
         stop()
     return 0
+
+
+def worker(context: typer.Context) -> int:
+    """A worker of one machine: takes the arguments of `prefect worker start`; told to stop, it gives its slides back."""
+    from flows.engine.worker import run_worker
+
+    return run_worker(context.args)
 
 
 @quarantine.command("list")

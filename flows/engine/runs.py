@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_client, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State as PrefectState
 from prefect.client.schemas.objects import StateType
@@ -188,10 +188,9 @@ def _progress_reporter(slide: str) -> Callable[[float, str], None]:
         last = time.monotonic()
         percent = round(100 * progress, 1)
         if artifact is None:
-            made = context.run(create_progress_artifact, percent, key=f"slide-{slide}")
-            artifact = cast(UUID, made)  # a coroutine only where a loop runs
+            artifact = context.run(asyncio.run, acreate_progress_artifact(percent, key=f"slide-{slide}"))
         else:
-            context.run(update_progress_artifact, artifact, percent)
+            context.run(asyncio.run, aupdate_progress_artifact(artifact, percent))
 
     return report
 

@@ -111,7 +111,8 @@ class Service:
         environment = with_environment(EVERYWHERE, reached, config)
         limits = {SLIDE_POOL: self.settings.limits.slides_at_once, CONTROL_POOL: CONTROL_LIMIT}
         for pool, limit in limits.items():
-            command = python("-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit))
+            # With a type given it starts while the server does not answer, and waits for it.
+            command = python("-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--limit", str(limit))
             log = self.settings.state / "logs" / f"worker-{pool}.log"
             child = Child(f"the worker of {pool}", command, environment, log, self.say)
             child.start()

@@ -12,6 +12,7 @@ from flows.ledger.rows import slide_by_id
 from flows.ledger.tables import State, files
 
 _LONGEST_WAIT_S = 3600.0
+_LONGEST_WAIT_FOR_OTHERS_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ def failed(connection: Connection, ticket: Ticket, trouble: Trouble, patience: P
         times = f" (attempt {failures} of {patience.attempts})" if trouble.retryable else ""
         said["reason"] = f"{trouble.message}{times}"
         return _left(connection, ticket, State.QUARANTINED, finished=now, **said)
-    return _left(connection, ticket, State.FAILED, not_before=now + patience.wait(max(1, failures)), **said)
+    if trouble.counts:
+        wait = patience.wait(failures)
+    else:  # a disk or a server that is away comes back for all slides at once: they do not wait long after it
+        wait = min(patience.wait(row.attempt - row.failures), _LONGEST_WAIT_FOR_OTHERS_S)
+    return _left(connection, ticket, State.FAILED, not_before=now + wait, **said)
 
 
 def _left(connection: Connection, ticket: Ticket, state: State, **values: object) -> State | None:

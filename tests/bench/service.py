@@ -1,0 +1,226 @@
+"""Figures of the service: `python -m tests.bench.service [scan|overhead|tiny|workers] ...`; each prints a line or two.
+
+scan: one pass over 50,000 known files. overhead: per slide beyond the conversion, and from "complete" to "under way".
+tiny: a thousand small slides through the queue, with memory and open files of the service's processes over time.
+workers: two worker processes against one, slides converted by one thread each.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Engine
+
+from flows.engine.names import EVERYWHERE, SLIDE_POOL
+from flows.engine.server import server_environment
+from flows.ledger.database import connect
+from flows.ledger.migrate import migrate
+from flows.ledger.rows import SlideRow, slides_in
+from flows.ledger.tables import SETTLED, State
+from flows.settings import Settings, load_settings
+from flows.watching.probe import Prober
+from flows.watching.scan import scan
+from tests.made_svs import Svs, make_svs
+
+_CONFIG = """
+state = "{0}/state"
+port = {port}
+[schedule]
+scan_seconds = {scan}
+scan_run_seconds = 60
+reconcile_seconds = 60
+[limits]
+slides_at_once = {at_once}
+threads_per_slide = {threads}
+small_bytes = {small}
+[[folders]]
+name = "in"
+path = "{0}/in"
+output = "{0}/out"
+{rule}
+"""
+
+
+class Stand:
+    """A temporary place with settings and a ledger."""
+
+    def __init__(self, rule: str = "quiet_seconds = 0", **more: int) -> None:
+        self.place = Path(tempfile.mkdtemp(prefix="slidemill-bench-"))
+        (self.place / "in").mkdir()
+        values = {"port": 4290, "scan": 2, "at_once": 1, "threads": 2, "small": 0} | more
+        self.config = self.place / "slidemill.toml"
+        self.config.write_text(_CONFIG.format(self.place, rule=rule, **values))
+        self.settings: Settings = load_settings(self.config)
+        self.engine: Engine = connect(self.settings.ledger_url)
+        migrate(self.engine)
+
+    def rows(self, *states: State) -> list[SlideRow]:
+        with self.engine.connect() as connection:
+            return slides_in(connection, states or tuple(State))
+
+    def wait(self, count: int, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while len(self.rows(*SETTLED)) < count:
+            if time.monotonic() > end:
+                raise SystemExit(f"only {len(self.rows(*SETTLED))} of {count} slides within {seconds:.0f} s: {self.place}")
+            time.sleep(0.5)
+
+    @contextmanager
+    def up(self, at_once: bool = True) -> Iterator[psutil.Process]:
+        log = (self.place / "up.log").open("wb")
+        process = subprocess.Popen([sys.executable, "-m", "flows.cli", "up", "--config", str(self.config)], stderr=log)
+        try:
+            while "interface is at" not in (self.place / "up.log").read_text():
+                if process.poll() is not None:
+                    raise SystemExit((self.place / "up.log").read_text())
+                time.sleep(0.5)
+            yield psutil.Process(process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(90)
+            log.close()
+
+    def close(self) -> None:
+        self.engine.dispose()
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+def small_slides(folder: Path, count: int, size: int) -> None:
+    """Slides that differ in content, made once and varied at their end."""
+    first = folder / "made.bin"
+    make_svs(first, Svs(size=(size, size), steps=()))
+    data = first.read_bytes()
+    for i in range(count):
+        part = folder / f"s{i:04d}.svs.part"
+        part.write_bytes(data + i.to_bytes(4, "little"))
+    first.unlink()
+
+
+def bench_scan() -> None:
+    stand = Stand()
+    for i in range(500):
+        folder = stand.place / "in" / f"{i:03d}"
+        folder.mkdir()
+        for j in range(100):
+            (folder / f"{j}.txt").touch()
+    with Prober(60) as prober:
+        scan(stand.engine, stand.settings, prober, budget=0)
+        with stand.engine.begin() as connection:  # asking drivers about each takes minutes, and is not what is timed
+            connection.exec_driver_sql("UPDATE files SET slide = ''")
+        times = [scan(stand.engine, stand.settings, prober).seconds for _ in range(5)]
+    print(f"scan of 50,000 known files, SQLite: median {statistics.median(times):.2f} s, least {min(times):.2f} s")
+    stand.close()
+
+
+def bench_overhead(count: int = 10, size: int = 1500) -> None:
+    stand = Stand(rule='marker = "{name}.done"')
+    small_slides(stand.place / "in", count, size)
+    with stand.up():
+        stand_ready = time.monotonic() + 15
+        while time.monotonic() < stand_ready:
+            time.sleep(1)
+        complete: dict[str, float] = {}
+        for i, part in enumerate(sorted((stand.place / "in").glob("*.part"))):
+            slide = part.with_suffix("")
+            part.rename(slide)
+            slide.with_name(f"{slide.name}.done").touch()
+            complete[slide.name] = time.time()
+            stand.wait(i + 1, 120)
+    rows = [row for row in stand.rows(State.DONE) if row.receipt and row.started and row.finished and row.submitted]
+    begun = [(row.started or 0) - complete[row.path] for row in rows]
+    over = [(row.finished or 0) - (row.submitted or 0) - float((row.receipt or {})["seconds"]) for row in rows]
+    within = [(row.finished or 0) - (row.started or 0) - float((row.receipt or {})["seconds"]) for row in rows]
+    print(f"{len(rows)} slides one after the other, scan every {stand.settings.schedule.scan_seconds:g} s")
+    print(f"overhead a slide, submitted to done less the conversion: median {statistics.median(over):.2f} s")
+    print(f"of that inside the run: median {statistics.median(within):.2f} s")
+    print(f"complete to under way: median {statistics.median(begun):.2f} s, most {max(begun):.2f} s")
+    stand.close()
+
+
+def bench_tiny(count: int = 1000) -> None:
+    stand = Stand(at_once=2, threads=1, small=50 << 20)
+    small_slides(stand.place / "in", count, 300)
+    samples: list[tuple[float, int, int, int]] = []
+    with stand.up() as process:
+        over = threading.Event()
+        watcher = threading.Thread(target=_sample, args=(process, stand, samples, over.is_set))
+        watcher.start()
+        start = time.monotonic()
+        for part in sorted((stand.place / "in").glob("*.part")):
+            part.rename(part.with_suffix(""))
+        stand.wait(count, 5400)
+        took = time.monotonic() - start
+        over.set()
+        watcher.join()
+    done = len(stand.rows(State.DONE))
+    print(f"{done} of {count} tiny slides in {took:.0f} s: {took / count:.2f} s a slide")
+    for at, ended, memory, files in samples[:: max(1, len(samples) // 10)]:
+        print(f"  {at:5.0f} s  {ended:4d} ended  server and workers: {memory >> 20} MB, {files} open files")
+    stand.close()
+
+
+def _sample(process: psutil.Process, stand: Stand, into: list[tuple[float, int, int, int]], over: Callable[[], bool]) -> None:
+    """The processes that live as long as the service: `up`, its server, its workers."""
+    start = time.monotonic()
+    while not over():
+        lasting = [process, *process.children()]
+        memory = sum(one.memory_info().rss for one in lasting)
+        files = sum(one.num_fds() for one in lasting)
+        into.append((time.monotonic() - start, len(stand.rows(*SETTLED)), memory, files))
+        time.sleep(10)
+
+
+def bench_workers(count: int = 8, size: int = 7000) -> None:
+    took: dict[int, float] = {}
+    for workers in (1, 2, 2, 1):
+        stand = Stand(at_once=1, threads=1)
+        small_slides(stand.place / "in", count, size)
+        with stand.up():
+            extra = _worker(stand) if workers == 2 else None
+            time.sleep(12)
+            for part in sorted((stand.place / "in").glob("*.part")):
+                part.rename(part.with_suffix(""))
+            stand.wait(count, 1800)
+            if extra is not None:
+                extra.send_signal(signal.SIGINT)
+                extra.wait(30)
+        rows = stand.rows(State.DONE)
+        span = max(row.finished or 0 for row in rows) - min(row.started or 0 for row in rows)
+        inside = statistics.median(float((row.receipt or {})["seconds"]) for row in rows)
+        print(f"{workers} worker(s): {len(rows)} slides in {span:.1f} s, a conversion takes {inside:.1f} s", flush=True)
+        took[workers] = min(took.get(workers, span), span)
+        stand.close()
+    print(f"2 workers against 1: {took[1] / took[2]:.2f} x")
+
+
+def _worker(stand: Stand) -> subprocess.Popen[bytes]:
+    import json
+
+    port = json.loads((stand.place / "state" / "port.json").read_text())["port"]
+    environment = os.environ | EVERYWHERE | server_environment(stand.place / "state", port)
+    environment["SLIDEMILL_CONFIG"] = str(stand.config)
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", SLIDE_POOL, "--limit", "1"]
+    with (stand.place / "extra.log").open("wb") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def main(names: Sequence[str]) -> None:
+    parts = {"scan": bench_scan, "overhead": bench_overhead, "tiny": bench_tiny, "workers": bench_workers}
+    for name in names or list(parts):
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
