@@ -72,6 +72,12 @@ class Child:
         self._due, self._process = time.monotonic() + self._wait, None
         self.say(f"{self.name} ended with {code}; starting it again in {self._wait:.0f} s (see {self.log})")
 
+    def pause(self) -> None:
+        """Let it do nothing until `stop`; what it started goes on."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGSTOP)
+
     def stop(self, how: signal.Signals, seconds: float) -> None:
         """End it and whatever it started: asked first, then killed."""
         if self._process is None:
@@ -79,6 +85,7 @@ class Child:
         family = _family(self._process.pid)
         with suppress(ProcessLookupError):
             self._process.send_signal(how)
+            self._process.send_signal(signal.SIGCONT)  # it may be paused
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         _end(family, 3.0)
@@ -121,8 +128,9 @@ def python(*arguments: str) -> list[str]:
 
 
 def with_environment(*more: Mapping[str, str]) -> dict[str, str]:
-    """This environment and more."""
+    """This environment and more; `python` is this Python: workers start runs by that name."""
     found = dict(os.environ)
+    found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", os.defpath)])
     for values in more:
         found.update(values)
     return found

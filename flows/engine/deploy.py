@@ -14,7 +14,7 @@ from prefect.types.entrypoint import EntrypointType
 from prefect.workers.process import ProcessWorker
 
 from flows.engine.dispatcher import reaching_prefect
-from flows.engine.names import CONTROL_POOL, DEPLOYMENT, RECONCILE, SCAN, SLIDE_POOL
+from flows.engine.names import COMMAND, CONTROL_POOL, DEPLOYMENT, RECONCILE, SCAN, SLIDE_POOL
 from flows.engine.runs import convert_slide, reconcile, scan
 from flows.settings import QUEUES, Settings
 
@@ -56,5 +56,6 @@ def _queue(client: SyncPrefectClient, name: str, priority: int) -> None:
 
 
 def _apply(flow: Flow[..., Any], pool: str, **more: Any) -> None:
-    made = flow.to_deployment(DEPLOYMENT, work_pool_name=pool, entrypoint_type=EntrypointType.MODULE_PATH, **more)
+    more |= {"entrypoint_type": EntrypointType.MODULE_PATH, "job_variables": {"command": COMMAND}}
+    made = flow.to_deployment(DEPLOYMENT, work_pool_name=pool, **more)
     cast(RunnerDeployment, made).apply()  # a coroutine only where a loop runs

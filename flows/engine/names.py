@@ -8,6 +8,8 @@ CONTROL_POOL = "slidemill-control"
 DEPLOYMENT = "slidemill"
 CONVERT, SCAN, RECONCILE = "convert_slide", "scan", "reconcile"
 CONTROL_LIMIT = 4
+COMMAND = "python -m prefect.engine"
+"""How a worker starts a run. It is the default too, but stated it saves a second process that looks for code to fetch."""
 EVERYWHERE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",

@@ -130,10 +130,16 @@ class Service:
                     raise
 
     def _end(self, engine: Engine) -> None:
-        """Slides first: each gives its row back. Then workers, then the server they report to."""
+        """Those who hand out work, then slides, each of which gives its row back, then the server they report to."""
         self.say("stopping")
+        slides = [child for child in self.children if SLIDE_POOL in child.command]
+        for child in self.children:
+            if child not in slides:
+                child.stop(signal.SIGINT, 10.0)  # nothing is handed out any more
+        for child in slides:
+            child.pause()  # nor is what was handed out begun: its slides are processes of their own
         self._drain(engine)
-        for child in reversed(self.children):
+        for child in slides:
             child.stop(signal.SIGINT, 10.0)
         if self.server is not None:
             self.server.stop(signal.SIGINT, 10.0)

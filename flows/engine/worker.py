@@ -16,6 +16,8 @@ from contextlib import suppress
 
 import psutil
 
+from flows.engine.children import with_environment
+
 _DRAIN = "SLIDEMILL_DRAIN_SECONDS"
 _DRAIN_S = 40.0
 _END_S = 15.0
@@ -56,7 +58,7 @@ def run_worker(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signals = {signal.SIGTERM, signal.SIGINT}
     command = [sys.executable, "-m", "prefect", "worker", "start", *arguments]
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, env=with_environment(), start_new_session=True)
     told: list[int] = []
     for number in signals:
         signal.signal(number, lambda received, _frame: told.append(received))
