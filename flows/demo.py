@@ -30,7 +30,7 @@ def run_demo(folder: Path | None) -> int:
     place.mkdir(parents=True, exist_ok=True)
     slide, store = place / "demo.svs", place / "demo.ome.zarr"
     print(f"1. a made slide of {_SIZE} x {_SIZE} pixels: {slide}")
-    make_slide(slide)
+    make_slide(slide, _SIZE)
     options = Options(exists="replace")
     with open_slide(slide) as opened:
         print("2. the plan")
@@ -48,7 +48,7 @@ def run_demo(folder: Path | None) -> int:
     return 0 if report["ok"] else 1
 
 
-def make_slide(path: Path, size: int = _SIZE) -> None:
+def make_slide(path: Path, size: int) -> None:
     """Write a small Aperio-like SVS: drawn tissue, JPEG tiles, levels 1/4/16, thumbnail and label."""
     import cv2
     import tifffile

@@ -84,6 +84,7 @@ def test_a_lost_answer_to_the_last_put_of_the_older_version(
     sound(object_server, target, slide, proxy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("kind", ["lost", 500])
 def test_other_requests_that_go_wrong(
@@ -96,12 +97,14 @@ def test_other_requests_that_go_wrong(
     sound(object_server, target, slide, proxy)
 
 
+@pytest.mark.slow
 def test_bursts(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide) -> None:
     proxy.faults += [Fault(503, times=1, skip=5 * n) for n in range(1, 12)] + [Fault("rst", "PUT", times=3, skip=30)]
     assert converted(slide, target).status == "done"
     sound(object_server, target, slide, proxy)
 
 
+@pytest.mark.slow
 def test_hang(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide) -> None:
     proxy.faults.append(fault := Fault("hang", "PUT", "x.zarr/0/", 1, seconds=5))
     began = time.monotonic()
@@ -111,7 +114,10 @@ def test_hang(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Sli
     sound(object_server, target, slide, proxy)
 
 
-@pytest.mark.parametrize("part", ["x.zarr/0/", "x.zarr/zarr.json", "claim.json"])
+@pytest.mark.parametrize(
+    "part",
+    ["x.zarr/zarr.json", *(pytest.param(part, marks=pytest.mark.slow) for part in ("x.zarr/0/", "claim.json"))],
+)
 def test_always_503_is_given_up(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide, part: str) -> None:
     proxy.faults.append(fault := Fault(503, "PUT", part))
     began = time.monotonic()
@@ -193,6 +199,7 @@ def test_a_body_that_changes_on_the_way_up_is_refused_by_the_server(
     assert contents(object_server, prefix) == {"a": b"whole"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cut", "flip"])
 def test_answers_that_are_spoilt_are_found(
     object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide, kind: str
@@ -211,6 +218,7 @@ def test_answers_that_are_spoilt_are_found(
         assert verify_store(target, depth="full").ok
 
 
+@pytest.mark.slow
 def test_cleaning_up_without_a_server_ends_soon(
     object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide, monkeypatch: pytest.MonkeyPatch
 ) -> None:

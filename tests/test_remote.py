@@ -334,6 +334,7 @@ def test_an_endpoint_that_is_no_url(prefix: str, monkeypatch: pytest.MonkeyPatch
     capfd.readouterr()  # obstore writes to standard error by itself
 
 
+@pytest.mark.slow  # the last of several ways to find them takes its time
 def test_without_credentials(prefix: str, monkeypatch: pytest.MonkeyPatch, web: WebServer) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
