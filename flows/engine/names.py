@@ -14,7 +14,7 @@ EVERYWHERE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "slidemill",
 }
 """Environment of servers, workers and runs. The serializer: a pickle from a shared place is code."""

@@ -1,0 +1,91 @@
+"""What Prefect and those who are notified learn: progress, the end of a batch; and that no slide's name is among it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.ledger.tables import State
+from tests.service.conftest import NewService
+from tests.service.harness import Installation, wait_for
+from tests.service.toy import Toy, make_toy
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+CANARY = "doe-jane-1970"
+BLOCK = """
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+fields = {"subject": "{{subject}}", "body": "{{body}}"}
+CustomWebhookNotificationBlock(name="ops", url=%r, json_data=fields, secrets={}).save("ops", overwrite=True)
+"""
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A web server that hears notifications: its address, and what it heard."""
+    heard: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/", heard
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def asked(installation: Installation, what: str) -> list[dict[str, Any]]:
+    """Everything of a kind that Prefect keeps."""
+    found: list[dict[str, Any]] = []
+    url = f"{installation.api}/{what}/filter"
+    while page := httpx.post(url, json={"offset": len(found), "limit": 200}, timeout=60).json():
+        found += page
+    return found
+
+
+def test_progress_batch_and_privacy(
+    new_service: NewService, installation: Installation, hook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    address, heard = hook
+    environment = installation.environment()
+    subprocess.run([sys.executable, "-c", BLOCK % address], env=environment, check=True, capture_output=True)
+    service = new_service(top={"notify": ["custom-webhook/ops"]})
+    folder = service.folder / "in"
+    slow = make_toy(folder / f"{CANARY}-slow.toy", Toy(columns=48, seconds=0.35))
+    bad = folder / f"{CANARY}-bad.svs"
+    bad.write_bytes(b"II*\0 no slide at all")
+    service.start_worker()
+    row = service.wait_until(slow.name, State.DONE)
+
+    def progress() -> list[float]:
+        ours = [one for one in asked(installation, "artifacts") if one["key"] == f"slide-{row.id}"]
+        return sorted({float(one["data"]) for one in ours if one["type"] == "progress"})
+
+    assert progress()
+    assert 0 <= progress()[-1] < 100
+    wait_for("the end of the batch is told", lambda: heard, 180, service.story)
+    tables = [one for one in asked(installation, "artifacts") if one["key"] == "slidemill-batch"]
+    assert {line["slide"]: line["state"] for line in json.loads(tables[-1]["data"])} == {
+        row.id: "done",
+        service.wait_until(bad.name, State.QUARANTINED).id: "quarantined",
+    }
+    assert heard[0]["subject"] == "slidemill: 1 done, 1 quarantined"
+    kept = {what: asked(installation, what) for what in ("flow_runs", "task_runs", "artifacts", "logs")}
+    assert all(kept.values())
+    assert CANARY not in json.dumps([kept, heard])
