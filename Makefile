@@ -1,7 +1,7 @@
 # Each target sets up its own environment first; a second call takes well under a second.
 SHELL := bash
 PYTHON := .venv/bin/python
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist loadgroup
 BENCH_ARGS ?=
 
 .PHONY: help env demo test test-slow lint types bench lock clean
@@ -22,6 +22,7 @@ test: env ## all tests but the slow ones
 
 # Exit code 5 says that no test is marked slow, which is no failure.
 test-slow: env ## the slow tests
+	@scripts/install-debian.sh || true
 	@$(PYTHON) -m pytest -m slow $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 lint: env ## style and common mistakes

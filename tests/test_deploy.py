@@ -107,7 +107,7 @@ def test_prefect_variables_are_settings(path: Path) -> None:
 
 def test_server_and_clients_have_what_the_embedded_service_sets() -> None:
     for service in ("server", "services"):
-        assert (EVERYWHERE | SERVER_ONLY).items() - {("PREFECT_WORKER_QUERY_SECONDS", "2")} <= SERVICES[service][
+        assert (EVERYWHERE | SERVER_ONLY).items() - {("PREFECT_WORKER_QUERY_SECONDS", "1")} <= SERVICES[service][
             "environment"
         ].items()
     for service in ("control", "worker", "init"):

@@ -1,0 +1,109 @@
+"""`slidemill up`, the whole service of one machine, killed and started again: on SQLite."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.engine.names import CONTROL_POOL, SLIDE_POOL
+from flows.ledger.database import connect
+from flows.ledger.migrate import migrate
+from flows.ledger.tables import State
+from flows.settings import load_settings
+from tests.service.checks import assert_settled
+from tests.service.harness import Service, environment, tail, wait_for, write_config
+from tests.service.postgres import free_port
+from tests.service.toy import Toy, make_toy, readers
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+
+
+@pytest.fixture
+def service(tmp_path: Path, plugins: Path) -> Iterator[Service]:
+    """A service that is not started yet."""
+    config = write_config(tmp_path, ("in",), {"port": free_port()})
+    ledger = connect(load_settings(config).ledger_url)
+    migrate(ledger)
+    made = Service(tmp_path, config, environment(plugins), ledger)
+    yield made
+    made.close()
+
+
+def start(service: Service) -> str:
+    """Start it; the address that it prints."""
+    log = service.folder / "up.log"
+    said = log.read_text().count("interface is at") if log.exists() else 0
+    service.start_up()
+    wait_for("it is up", lambda: log.read_text().count("interface is at") > said, 240, lambda: tail(log))
+    return log.read_text().rpartition("interface is at ")[2].split()[0]
+
+
+def of_the_service(service: Service) -> list[psutil.Process]:
+    """Every process that knows the settings or the state folder of the service."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            known = [*process.environ().values(), *process.cmdline()]
+        except psutil.Error:
+            continue
+        if process.pid != os.getpid() and any(str(service.folder) in value for value in known):
+            found.append(process)
+    return found
+
+
+def test_up_itself_is_killed(service: Service) -> None:
+    address, log = start(service), service.folder / "readers"
+    make_toy(service.folder / "in" / "first.toy", Toy(log=str(log)))
+    service.wait_until("first.toy", State.DONE)
+    make_toy(service.folder / "in" / "slow.toy", Toy(columns=48, seconds=0.4, seed=2, log=str(log)))
+    service.wait_running("slow.toy")
+    assert service.up is not None
+    os.kill(service.up.pid, signal.SIGKILL)
+    service.up.wait()
+    wait_for("no process outlives it", lambda: not of_the_service(service), 90, lambda: str(of_the_service(service)))
+    make_toy(service.folder / "in" / "while-down.toy", Toy(seed=3, log=str(log)))
+    assert start(service) == address
+    for name in ("slow.toy", "while-down.toy"):
+        service.wait_until(name, State.DONE)
+    rows = assert_settled(service)
+    assert rows["first.toy"].attempt == 1
+    assert [name for _, _, name in readers(log)].count("first.toy") == 1
+
+
+def test_up_is_stopped_and_started_again(service: Service) -> None:
+    address = start(service)
+    for seed, name in enumerate(("slow.toy", "next.toy")):
+        make_toy(service.folder / "in" / name, Toy(columns=48, seconds=0.4, seed=seed))
+    service.wait_until("next.toy", State.SUBMITTED, State.RUNNING)
+    wait_for("one is being converted", lambda: service.rows(State.RUNNING), 120, service.story)
+    assert service.up is not None
+    os.kill(service.up.pid, signal.SIGINT)
+    wait_for("it stops", lambda: service.up is None or service.up.poll() is not None, 60, service.story)
+    assert service.up.returncode == 0
+    assert not of_the_service(service)
+    rows = service.rows()
+    assert {row.state for row in rows} <= {State.READY, State.SUBMITTED}, "a slide is not given back"
+    assert start(service) == address
+    for name in ("slow.toy", "next.toy"):
+        assert service.wait_until(name, State.DONE).failures == 0
+    assert_settled(service)
+
+
+def test_parts_of_up_are_killed(service: Service) -> None:
+    """Each child of `up` in turn: it is started again, and slides go on."""
+    start(service)
+    log = service.folder / "readers"
+    assert service.up is not None
+    up = psutil.Process(service.up.pid)
+    for number, word in enumerate(("server", CONTROL_POOL, SLIDE_POOL)):
+        child = next(child for child in up.children() if word in child.cmdline())
+        child.kill()
+        make_toy(service.folder / "in" / f"{number}.toy", Toy(seed=number, log=str(log)))
+        service.wait_until(f"{number}.toy", State.DONE)
+        wait_for(f"{word} runs again", lambda word=word: any(word in child.cmdline() for child in up.children()), 60)
+    assert_settled(service)
