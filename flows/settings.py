@@ -105,8 +105,8 @@ class Limits(_Part):
     heartbeat_seconds: Seconds = 10.0
     lease_seconds: Seconds = 90.0
     """A running slide without a sign of life for this long is taken from its worker."""
-    hang_seconds: Seconds = 1800.0
-    """A running slide without progress for this long is taken from its worker."""
+    hang_seconds: Seconds = 3600.0
+    """A running slide without progress for this long is taken from its worker: longer than a full verification may take."""
     pending_seconds: Seconds = 180.0
     """A flow run that a worker took and did not start within this time is lost."""
     retry_seconds: Seconds = 30.0

@@ -311,3 +311,15 @@ class TestReconcile:
         here.dispatcher.away = True
         assert reconcile(here.engine, here.settings, here.dispatcher).engine_away
         assert here.row("a.svs").state == State.SUBMITTED
+
+
+def test_the_second_image_of_a_slide_is_progress(here: Bench, slide: Path) -> None:
+    ticket = submitted(here, slide)
+    attempts.start(here.engine, ticket, this_process())
+    assert attempts.beat(here.engine, ticket, 0.9)
+    here.change(ticket.slide, moved=1.0)
+    assert attempts.beat(here.engine, ticket, 0.1)
+    assert (here.row("a.svs").moved or 0) > 1.0
+    here.change(ticket.slide, moved=1.0)
+    assert attempts.beat(here.engine, ticket, 0.1)
+    assert here.row("a.svs").moved == 1.0
