@@ -7,6 +7,8 @@ keep much more than the rows asked for (progressive JPEG: two bytes a sample for
 
 from __future__ import annotations
 
+import mmap
+import os
 import shutil
 import tempfile
 import threading
@@ -46,8 +48,9 @@ class Spool:
         """A box of rows and columns, shape (height, width, samples). Raises what `decode` raises; Unreadable."""
         self._decoded(self.shape[0] if self.eager else box.stop.y)
         assert self._file is not None
-        mapped = np.memmap(self._file, self.dtype, "r", shape=self.shape)  # anew: only touched pages count as memory
-        return np.array(mapped[box.start.y : box.stop.y, box.start.x : box.stop.x])
+        # Mapped anew each time: only touched pages count as memory. Not by numpy.memmap, which moves the file's position.
+        with mmap.mmap(self._file.fileno(), size_of(self.shape, self.dtype), access=mmap.ACCESS_READ) as mapped:
+            return _copied(np.frombuffer(mapped, self.dtype).reshape(self.shape), box)
 
     def _decoded(self, bottom: int) -> None:
         if self._done >= bottom:
@@ -75,10 +78,11 @@ class Spool:
     def _write(self, file: IO[bytes], block: Pixels) -> None:
         row = size_of((1, *self.shape[1:]), self.dtype)
         data = memoryview(np.ascontiguousarray(block)).cast("B")
+        offset = self._done * row
         with self._room_told():
-            file.seek(self._done * row)
             while data:
-                data = data[file.write(data) :]
+                count = os.pwrite(file.fileno(), data, offset)
+                data, offset = data[count:], offset + count
         self._done += len(block)
         if self._done >= self.shape[0]:
             next(self._blocks or iter(()), None)  # lets the decoder go
@@ -96,6 +100,11 @@ class Spool:
         with self._lock:
             if self._file is not None:
                 self._file.close()
+
+
+def _copied(mapped: Pixels, box: Box) -> Pixels:
+    """A copy of a box; no view of the mapping outlives this call, or it could not be closed."""
+    return np.array(mapped[box.start.y : box.stop.y, box.start.x : box.stop.x])
 
 
 def size_of(shape: tuple[int, int, int], dtype: np.dtype[np.generic]) -> int:
