@@ -58,10 +58,13 @@ def sound(server: ObjectServer, target: Url, slide: Slide, proxy: Proxy) -> None
 
 
 PARTS = ("claim.json", "x.zarr/zarr.json", "x.zarr/0/c/0/1/1", "OME/manifest.json")
-OFTEN = [pytest.param(kind, part, n, marks=pytest.mark.slow) for kind in (503, "rst") for part in PARTS for n in (1, 2)]
+RARER = [(kind, part, n) for kind in (409, 503, "rst") for part in PARTS for n in (1, 2) if (kind, n) != (409, 2)]
 
 
-@pytest.mark.parametrize(("kind", "part", "times"), [(kind, part, 1) for kind in ("lost", 409) for part in PARTS] + OFTEN)
+@pytest.mark.parametrize(
+    ("kind", "part", "times"),
+    [("lost", part, 1) for part in PARTS] + [pytest.param(*case, marks=pytest.mark.slow) for case in RARER],
+)
 def test_puts_that_go_wrong(
     object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide, *, kind: int | str, part: str, times: int
 ) -> None:
@@ -238,6 +241,7 @@ def test_cleaning_up_without_a_server_ends_soon(
     sound(object_server, target, slide, proxy)
 
 
+@pytest.mark.slow
 def test_interrupt_in_a_hang(object_server: ObjectServer, prefix: str, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     svs = made("hang.svs", lambda path: make_svs(path, Svs(size=(700, 800), steps=())))
     with proxy_of(object_server.url) as proxy:

@@ -276,6 +276,7 @@ def test_verify_with_wrong_credentials(
     assert "a-wrong-secret" not in said.out + said.err
 
 
+@pytest.mark.slow
 def test_nobody_listens(target: Url, slide: Slide, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     from converter.objects.client import Patience
 

@@ -355,6 +355,7 @@ def broken(path: str, answer: tuple[int, bytes]) -> Callable[[str], tuple[int, b
     return lambda asked: answer if asked.endswith(path) else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "answer", "error", "words"),
     [
