@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.errors import Damaged, Incomplete, Unreadable, UnsafePath
+from drivers.errors import Damaged, DriverError, Incomplete, Unreadable, UnsafePath
 
 HEAD_BYTES = 4096
 
@@ -84,3 +86,18 @@ def _kind(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a FIFO"
     return "a device" if stat.S_ISBLK(mode) or stat.S_ISCHR(mode) else "a special file"
+
+
+@contextmanager
+def closed_on_error(path: Path, close: Callable[[], None]) -> Generator[None]:
+    """Around the opening of a slide: an error closes what is open already, and a DriverError names the slide."""
+    try:
+        yield
+    except DriverError as error:
+        close()
+        if error.args and str(error.args[0]).startswith(path.name):
+            raise
+        raise type(error)(f"{path.name}: {error}") from error
+    except BaseException:
+        close()
+        raise

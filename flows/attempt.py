@@ -43,8 +43,8 @@ _LEDGER_S = 900.0
 _STORAGE_AWAY = (errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
 """What a network file system or a disk says that is not there any more: nothing about the slide."""
 
-Report = Callable[[float, str], None]
-"""Told of progress, from 0 to 1, with words for people."""
+Report = Callable[[float], None]
+"""Told of progress, from 0 to 1."""
 
 
 @dataclass(slots=True)
@@ -56,9 +56,7 @@ class Watch:
     report: Report | None = None
     give_up: Callable[[], None] | None = None
     """Ends the process: called where a conversion that was told to stop hangs."""
-    fenced: bool = False
     progress: float = 0.0
-    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +164,8 @@ def _conversion(this: _Attempt, identity: str) -> Conversion:
     given["workers"] = given.get("workers") or this.settings.limits.threads_per_slide
     watch = this.watch
 
-    def observe(name: str, amount: Amount) -> None:
+    def observe(_name: str, amount: Amount) -> None:
         watch.progress = min(0.99, amount.done / amount.total if amount.total else 0.0)
-        watch.words = name
 
     def fence() -> AbstractContextManager[None]:
         patiently(lambda: present(this.engine), _LEDGER_S)  # hours of work are not thrown away for a ledger that restarts
@@ -183,7 +180,7 @@ def _beat(this: _Attempt, ended: threading.Event) -> None:
     while not ended.wait(limits.heartbeat_seconds):
         try:
             if not attempts.beat(this.engine, this.ticket, watch.progress):
-                watch.fenced, told = True, told or time.monotonic()
+                told = told or time.monotonic()
                 watch.stop.set()
         except Exception as error:  # noqa: BLE001 - a ledger that is away for a while is no reason to stop: the fence holds
             log.warning("slide %s: no sign of life could be given: %s", this.ticket.slide, type(error).__name__)
@@ -197,7 +194,7 @@ def _report(this: _Attempt, ended: threading.Event) -> None:
     watch = this.watch
     while watch.report is not None and not ended.wait(this.settings.limits.heartbeat_seconds):
         try:
-            watch.report(watch.progress, watch.words)
+            watch.report(watch.progress)
         except Exception as error:  # noqa: BLE001 - what nobody can see now is shown next time
             log.debug("slide %s: progress could not be shown: %s", this.ticket.slide, type(error).__name__)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from flows.ledger.database import clock
 from flows.ledger.rows import SlideRow, counts, marked, slides_in
-from flows.ledger.tables import OPEN, State, slides
+from flows.ledger.tables import State, slides
 from flows.settings import Settings
 
 _HOUR = 3600.0
@@ -99,10 +99,3 @@ def _folder(connection: Connection, name: str) -> dict[str, Any]:
     query = select(slides.c.state, func.count()).where(slides.c.folder == name).group_by(slides.c.state)
     found = {State(state): int(count) for state, count in connection.execute(query).tuples()}
     return {"name": name} | _counts(found)
-
-
-def open_count(engine: Engine) -> int:
-    """Slides that are queued or under way."""
-    with engine.connect() as connection:
-        found = counts(connection)
-    return sum(found.get(state, 0) for state in (*OPEN, State.READY, State.FAILED, State.WAITING))

@@ -16,8 +16,8 @@ from drivers.czi.directory import Block, blocks_of
 from drivers.czi.metadata import notes_of, xml_of
 from drivers.czi.scenes import scenes_of
 from drivers.czi.segments import Region, file_header, region_of
-from drivers.errors import Damaged, DriverError, Incomplete, Unsupported
-from drivers.files import ByteSource, open_source
+from drivers.errors import Damaged, Incomplete, Unsupported
+from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.limits import LIMITS, check
 from drivers.model import Slide
 from drivers.tiff.omeplanes import confined
@@ -38,17 +38,9 @@ class _Files:
 def open_slide(path: Path) -> Slide:
     """Open a CZI and the further files of its set, which must lie in its folder."""
     files = _Files()
-    try:
+    with closed_on_error(path, files.close):
         files.sources[0] = open_source(path)
         return _slide(path, files)
-    except DriverError as error:
-        files.close()
-        if error.args and str(error.args[0]).startswith(path.name):
-            raise
-        raise type(error)(f"{path.name}: {error}") from error
-    except BaseException:
-        files.close()
-        raise
 
 
 def _slide(path: Path, files: _Files) -> Slide:

@@ -9,7 +9,7 @@ from pathlib import Path
 from drivers.dicom.dataset import DataSet, data_set
 from drivers.dicom.elements import PIXELS, UNDEFINED, Bytes, Coding, Element, Memory, Window, after, element_at
 from drivers.errors import Damaged, DriverError, LimitExceeded
-from drivers.files import ByteSource, open_source
+from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.limits import LIMITS
 
 PREAMBLE = 128
@@ -57,16 +57,8 @@ def bare_coding(head: bytes) -> Coding | None:
 def open_instance(path: Path) -> Instance:
     """Open and walk through a file; whoever opened it closes `source`. Raises a DriverError that names the file."""
     source = open_source(path)
-    try:
+    with closed_on_error(path, source.close):
         return _instance(source)
-    except DriverError as error:
-        source.close()
-        if str(error).startswith(path.name):
-            raise
-        raise type(error)(f"{path.name}: {error}") from error
-    except BaseException:
-        source.close()
-        raise
 
 
 def _instance(source: ByteSource) -> Instance:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from drivers.errors import Damaged, DriverError, Unsupported
+from drivers.files import closed_on_error
 from drivers.lif.container import Container, Stored, load
 from drivers.lif.image import layouts_of, level_of
 from drivers.lif.metadata import (
@@ -30,17 +31,9 @@ _TEXTS = (_HEADER, "LMS_Object_File")
 def open_slide(path: Path) -> Slide:
     """Open a file and those it refers to, which must lie in its folder."""
     container = Container(path.parent)
-    try:
+    with closed_on_error(path, container.close):
         load(container, path)
         return _slide(path, container)
-    except DriverError as error:
-        container.close()
-        if error.args and str(error.args[0]).startswith(path.name):
-            raise
-        raise type(error)(f"{path.name}: {error}") from error
-    except BaseException:
-        container.close()
-        raise
 
 
 def _slide(path: Path, container: Container) -> Slide:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.errors import Damaged, DriverError, Unsupported
-from drivers.files import ByteSource, open_source
+from drivers.errors import Damaged, Unsupported
+from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Scene, Slide
@@ -43,16 +43,8 @@ _FRAMES = 10_000_000
 def open_slide(path: Path) -> Slide:
     """Open an ND2 file."""
     source = open_source(path)
-    try:
+    with closed_on_error(path, source.close):
         return _slide(path, source)
-    except DriverError as error:
-        source.close()
-        if error.args and str(error.args[0]).startswith(path.name):
-            raise
-        raise type(error)(f"{path.name}: {error}") from error
-    except BaseException:
-        source.close()
-        raise
 
 
 def _slide(path: Path, source: ByteSource) -> Slide:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from drivers.errors import DriverError
+from drivers.files import closed_on_error
 from drivers.model import Slide
 from drivers.tiff.container import OpenTiff, open_tiff
 
@@ -13,13 +13,5 @@ from drivers.tiff.container import OpenTiff, open_tiff
 def open_with(path: Path, build: Callable[[Path, OpenTiff], Slide], *, ndpi: bool = False) -> Slide:
     """The slide that `build` makes of the open file, which stays open until the slide is closed."""
     file = open_tiff(path, ndpi=ndpi)
-    try:
+    with closed_on_error(path, file.close):
         return build(path, file)
-    except DriverError as error:
-        file.close()
-        if error.args and str(error.args[0]).startswith(path.name):
-            raise
-        raise type(error)(f"{path.name}: {error}") from error
-    except BaseException:
-        file.close()
-        raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.errors import DriverError
-from drivers.files import ByteSource, open_source
+from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.model import RGB_CHANNELS, PixelSize, Scene, Slide
 from drivers.zvi.compound import Compound, open_compound
 from drivers.zvi.item import Item, items_of, tags_of
@@ -37,16 +37,8 @@ _COUNT = 8
 def open_slide(path: Path) -> Slide:
     """Open a ZVI; directory, item headers and tags are read now, pixels when they are asked for."""
     source = open_source(path)
-    try:
+    with closed_on_error(path, source.close):
         return _slide(path, source)
-    except DriverError as error:
-        source.close()
-        if error.args and str(error.args[0]).startswith(path.name):
-            raise
-        raise type(error)(f"{path.name}: {error}") from error
-    except BaseException:
-        source.close()
-        raise
 
 
 def _slide(path: Path, source: ByteSource) -> Slide:

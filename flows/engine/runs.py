@@ -176,12 +176,12 @@ def _as_task[T](name: str, work: Callable[[], T], /) -> T:
         raise errors[0] from None
 
 
-def _progress_reporter(slide: str) -> Callable[[float, str], None]:
+def _progress_reporter(slide: str) -> Callable[[float], None]:
     """Shows progress as an artifact of the run, at most every 10 s. Called from another thread: the context goes along."""
     context, last = contextvars.copy_context(), -_ARTIFACT_S
     artifact: UUID | None = None
 
-    def report(progress: float, _words: str) -> None:
+    def report(progress: float) -> None:
         nonlocal last, artifact
         if time.monotonic() - last < _ARTIFACT_S:
             return
