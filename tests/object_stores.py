@@ -1,23 +1,28 @@
-"""What the tests of stores in an object store share: slides, command lines, and looks at what is there."""
+"""What the tests of stores in an object store share: fixtures, command lines, and looks at what is there.
+
+Imported before pytest loads it as a plugin, as tests/object_server.py is: hence PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import obstore
+import pytest
 
 from drivers import open_slide
 from drivers.errors import DriverError
 from drivers.location import Url
 from drivers.model import Slide
+from tests.made_svs import Svs, make_svs
 from tests.object_server import ObjectServer, folder_of
 from tests.stores import simple_slide, texture
 
+Made = Callable[[str, Callable[[Path], object]], Path]
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ["--chunk", "64", "--shard", "128", "--codec", "gzip-9", "--workers", "1"]
 """Many objects and a slow codec, so that a kill finds something to interrupt."""
@@ -29,6 +34,24 @@ def slide_in(folder: Path, seed: int = 1, size: tuple[int, int] = (300, 290)) ->
     slide = simple_slide(folder, texture((1, 3, 1, *size), seed=seed), rgb=True)
     slide.path.write_bytes(b"slide %d" % seed)
     return slide
+
+
+@pytest.fixture
+def slide(tmp_path: Path) -> Slide:
+    """A small slide."""
+    return slide_in(tmp_path / "in")
+
+
+@pytest.fixture
+def target(prefix: str) -> Url:
+    """Where its store goes."""
+    return Url(f"{prefix}/x.zarr")
+
+
+@pytest.fixture
+def svs(made: Made) -> Path:
+    """A slide as a file."""
+    return made("object.svs", lambda path: make_svs(path, Svs(size=(700, 800), steps=(4,))))
 
 
 def contents(server: ObjectServer, prefix: str) -> dict[str, bytes]:
@@ -51,14 +74,3 @@ def opens(url: Url | str) -> bool:
             return True
     except DriverError:
         return False
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Until the condition holds; False when the process ends before."""
-    end = time.monotonic() + 60
-    while not condition():
-        if process.poll() is not None:
-            return False
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return True

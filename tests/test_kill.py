@@ -17,6 +17,7 @@ import pytest
 from converter.verify import verify_store
 from drivers import open_slide
 from tests.made_svs import Svs, make_svs
+from tests.waiting import wait_for
 
 Made = Callable[[str, Callable[[Path], object]], Path]
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,17 +41,6 @@ def start(slide: Path, store: Path, *more: str) -> subprocess.Popen[str]:
 def staged_files(folder: Path) -> int:
     """Files in all stages: how far a conversion has come."""
     return sum(1 for path in (folder / ".stage").rglob("*") if path.is_file()) if (folder / ".stage").is_dir() else 0
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Until the condition holds; False when the process ends before."""
-    end = time.monotonic() + 60
-    while not condition():
-        if process.poll() is not None:
-            return False
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    return True
 
 
 def convert_again(slide: Path, store: Path, *more: str) -> None:

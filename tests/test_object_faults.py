@@ -22,17 +22,12 @@ from flows.outcome import exit_code
 from tests.fault_proxy import Fault, Proxy, proxy_of
 from tests.made_svs import Svs, make_svs
 from tests.object_server import WRITER, ObjectServer, folder_of
-from tests.object_stores import OPTIONS, command, contents, opens, wait_for
-from tests.stores import converted, simple_slide, texture
+from tests.object_stores import OPTIONS, command, contents, opens
+from tests.stores import converted
+from tests.waiting import wait_for
 
-pytest_plugins = ["tests.object_server"]
+pytest_plugins = ["tests.object_server", "tests.object_stores"]
 Made = Callable[[str, Callable[[Path], object]], Path]
-
-
-@pytest.fixture
-def slide(tmp_path: Path) -> Slide:
-    (tmp_path / "in").mkdir()
-    return simple_slide(tmp_path / "in", texture((1, 3, 1, 300, 290)), rgb=True)
 
 
 @pytest.fixture
@@ -43,11 +38,6 @@ def proxy(object_server: ObjectServer, prefix: str, monkeypatch: pytest.MonkeyPa
         patience = {"request_s": 3.0, "longest_s": 0.3, "quiet_s": 1.0}
         monkeypatch.setattr("converter.objects.stage.Client", lambda url: Client(url, Patience(**patience)))
         yield found
-
-
-@pytest.fixture
-def target(prefix: str) -> Url:
-    return Url(f"{prefix}/x.zarr")
 
 
 def sound(server: ObjectServer, target: Url, slide: Slide, proxy: Proxy) -> None:

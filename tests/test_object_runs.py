@@ -26,26 +26,12 @@ from drivers.model import Slide
 from flows.outcome import exit_code
 from tests.made_svs import Svs, make_svs
 from tests.object_server import ObjectServer, folder_of
-from tests.object_stores import OPTIONS, command, contents, opens, slide_in, wait_for
+from tests.object_stores import OPTIONS, command, contents, opens
 from tests.stores import converted
+from tests.waiting import wait_for
 
-pytest_plugins = ["tests.object_server"]
+pytest_plugins = ["tests.object_server", "tests.object_stores"]
 Made = Callable[[str, Callable[[Path], object]], Path]
-
-
-@pytest.fixture
-def slide(tmp_path: Path) -> Slide:
-    return slide_in(tmp_path / "in")
-
-
-@pytest.fixture
-def target(prefix: str) -> Url:
-    return Url(f"{prefix}/x.zarr")
-
-
-@pytest.fixture
-def svs(made: Made) -> Path:
-    return made("object.svs", lambda path: make_svs(path, Svs(size=(700, 800), steps=(4,))))
 
 
 # -- several at once --

@@ -30,24 +30,9 @@ from tests.object_server import ADMIN, WRITER, ObjectServer, folder_of
 from tests.object_stores import OPTIONS, ROOT, command, contents, opens, slide_in
 from tests.stores import converted, texture
 
-pytest_plugins = ["tests.object_server"]
+pytest_plugins = ["tests.object_server", "tests.object_stores"]
 Made = Callable[[str, Callable[[Path], object]], Path]
 ROOTS = {"zarr.json", ".zattrs", ".zgroup"}
-
-
-@pytest.fixture
-def slide(tmp_path: Path) -> Slide:
-    return slide_in(tmp_path / "in")
-
-
-@pytest.fixture
-def target(prefix: str) -> Url:
-    return Url(f"{prefix}/x.zarr")
-
-
-@pytest.fixture
-def svs(made: Made) -> Path:
-    return made("object.svs", lambda path: make_svs(path, Svs(size=(700, 800), steps=(4,))))
 
 
 def local(folder: Path) -> dict[str, bytes]:
