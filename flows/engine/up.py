@@ -46,8 +46,8 @@ class Service:
     server: Child | None = None
     api: str = ""
 
-    def run(self, tick: Callable[[], None] = lambda: None) -> None:
-        """Start everything, look after it until `stop`, end it in order. `tick` is called twice a second.
+    def run(self) -> None:
+        """Start everything, look after it until `stop`, end it in order.
 
         Raises Refused where the service runs already with this state folder, EngineUnavailable, LedgerUnavailable.
         """
@@ -60,7 +60,6 @@ class Service:
                 while not self.stop.wait(_LOOK_S):
                     for child in self._all():
                         child.look_after()
-                    tick()
             finally:
                 self._end(engine)
                 metrics()
@@ -150,13 +149,14 @@ class Service:
         end = time.monotonic() + _DRAIN_S
         while time.monotonic() < end:
             with engine.connect() as connection:
-                pids = {pid_here(row.process) for row in slides_in(connection, (State.RUNNING, State.PUBLISHED))} - {None}
+                found = [pid_here(row.process) for row in slides_in(connection, (State.RUNNING, State.PUBLISHED))]
+            pids = {pid for pid in found if pid is not None}
             if not pids:
                 return
             for pid in pids - signalled:
                 with suppress(OSError):
-                    os.kill(int(pid or 0), signal.SIGTERM)
-                signalled.add(int(pid or 0))
+                    os.kill(pid, signal.SIGTERM)
+            signalled |= pids
             time.sleep(0.2)
 
 
