@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from converter.errors import Refused
 from flows.dispatch import EngineUnavailable
 from flows.engine.children import Child, python, with_environment
+from flows.engine.guard import Guard
 from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, SERVER_ONLY, SLIDE_POOL
 from flows.engine.server import api_url, choose_port, server_command, server_environment, wait_until_ready
 from flows.ledger.database import connect
@@ -44,6 +45,7 @@ class Service:
     stop: threading.Event = field(default_factory=threading.Event)
     children: list[Child] = field(default_factory=list[Child])
     server: Child | None = None
+    guard: Guard = field(default_factory=Guard)
     api: str = ""
 
     def run(self) -> None:
@@ -58,10 +60,12 @@ class Service:
             try:
                 self._start()
                 while not self.stop.wait(_LOOK_S):
+                    self.guard.look_after()
                     for child in self._all():
                         child.look_after()
             finally:
                 self._end(engine)
+                self.guard.dismiss()
                 metrics()
                 engine.dispose()
 
@@ -78,6 +82,8 @@ class Service:
         return [*([self.server] if self.server else []), *self.children]
 
     def _start(self) -> None:
+        self.guard.look_after()
+        os.environ.update(self.guard.environment)
         reached = self._start_server()
         os.environ.update({**EVERYWHERE, **reached})
         from flows.engine.deploy import deploy, start_now  # imports prefect, which reads the environment then

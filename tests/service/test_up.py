@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,7 @@ from tests.service.harness import Service, environment, tail, wait_for, write_co
 from tests.service.postgres import free_port
 from tests.service.toy import Toy, make_toy, readers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -56,6 +57,15 @@ def of_the_service(service: Service) -> list[psutil.Process]:
     return found
 
 
+def left_over(service: Service) -> str:
+    """What those processes are, and the logs."""
+    left: list[str] = []
+    for process in of_the_service(service):
+        with suppress(psutil.Error):
+            left.append(f"{process.pid} of {process.ppid()}: {' '.join(process.cmdline())}")
+    return "\n".join([*left, service.story()])
+
+
 def test_up_itself_is_killed(service: Service) -> None:
     address, log = start(service), service.folder / "readers"
     make_toy(service.folder / "in" / "first.toy", Toy(log=str(log)))
@@ -65,7 +75,7 @@ def test_up_itself_is_killed(service: Service) -> None:
     assert service.up is not None
     os.kill(service.up.pid, signal.SIGKILL)
     service.up.wait()
-    wait_for("no process outlives it", lambda: not of_the_service(service), 90, lambda: str(of_the_service(service)))
+    wait_for("no process outlives it", lambda: not of_the_service(service), 90, lambda: left_over(service))
     make_toy(service.folder / "in" / "while-down.toy", Toy(seed=3, log=str(log)))
     assert start(service) == address
     for name in ("slow.toy", "while-down.toy"):
