@@ -1,7 +1,7 @@
 # Each target sets up its own environment first; a second call takes well under a second.
 SHELL := bash
 PYTHON := .venv/bin/python
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
 
 .PHONY: help env demo test test-slow lint types bench lock clean

@@ -16,7 +16,7 @@ from tests.made_vsi import COLOUR, Vsi, make_vsi
 from tests.service.checks import assert_settled
 from tests.service.harness import Installation, Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.service.conftest import NewService
 from tests.service.harness import family, kill_all
 from tests.service.toy import Toy, make_toy, readers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SLOW = Toy(columns=48, seconds=0.2)
 
 

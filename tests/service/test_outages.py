@@ -18,7 +18,7 @@ from tests.service.conftest import NewService
 from tests.service.harness import Installation, wait_for
 from tests.service.toy import Toy, make_toy, readers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_the_prefect_server_is_gone_for_a_minute(new_service: NewService, installation: Installation) -> None:

@@ -17,7 +17,7 @@ from tests.service.conftest import NewService
 from tests.service.harness import wait_for
 from tests.service.toy import Toy, make_toy, readers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("service")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 COUNT = 40
 
 
