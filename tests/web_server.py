@@ -34,6 +34,9 @@ def serving(folder: Path) -> Iterator[WebServer]:
     web = WebServer(folder)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two sends: the second would wait for the first one's receipt
+
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the standard library
             """Quiet."""
 
@@ -61,7 +64,11 @@ def serving(folder: Path) -> Iterator[WebServer]:
             if body:
                 self.wfile.write(data)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # of five, a burst of connections loses some, which come again a second later
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         web.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()

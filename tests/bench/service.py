@@ -182,7 +182,7 @@ def _sample(process: psutil.Process, stand: Stand, into: list[tuple[float, int, 
         time.sleep(10)
 
 
-def bench_workers(count: int = 8, size: int = 7000) -> None:
+def bench_workers(count: int = 8, size: int = 12000) -> None:
     took: dict[int, float] = {}
     for workers in (1, 2, 2, 1):
         stand = Stand(at_once=1, threads=1)
