@@ -1,6 +1,6 @@
 """Names of values in the Helm charts prefect-server and prefect-worker, as far as deploy/kubernetes uses them.
 
-From the charts' values.yaml in PrefectHQ/prefect-helm as of 2026 (release 2025.x and later have all of them).
+From the charts' values.yaml in PrefectHQ/prefect-helm as of 2026 (releases from 2026.6 on have all of them).
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ SERVER_VALUES = _paths(f"""
     server.{{replicaCount,basicAuth.enabled,basicAuth.existingSecret}}
     server.uiConfig.{{prefectUiApiUrl,prefectUiStaticDirectory}}
     server.readinessProbe.{_PROBE} server.livenessProbe.{_PROBE} server.{_PART}
-    migrations.{{enabled,resources,securityContext}}
+    migrations.{{enabled,entrypoint,resources,podSecurityContext,securityContext}}
     backgroundServices.{{runAsSeparateDeployment,messaging.broker,messaging.cache}} backgroundServices.{_PART}
     sqlite.enabled postgresql.enabled redis.enabled secret.{{create,name}}
-    ingress.{{enabled,className,tls,annotations}} ingress.host.{{hostname,path,pathType}}
+    ingress.{{enabled,className,extraTls,annotations}} ingress.host.{{hostname,path,pathType}}
 """)
 
 WORKER_VALUES = _paths(f"""
-    fullnameOverride worker.image.{{repository,prefectTag}} worker.{{apiConfig,replicaCount}} worker.serverApiConfig.apiUrl
+    fullnameOverride worker.image.{{repository,prefectTag}} worker.{{apiConfig,replicaCount}}
+    worker.selfHostedServerApiConfig.apiUrl
     worker.config.{{workPool,type,limit,queryInterval,installPolicy,http2}}
     worker.{{extraEnvVars,extraEnvVarsSecret,extraVolumes,extraVolumeMounts}}
     worker.livenessProbe.{_PROBE} worker.{{resources,podSecurityContext,containerSecurityContext}}
