@@ -22,6 +22,12 @@ class Refused(ConverterError, FileExistsError):
     kind = "refused"
 
 
+class Busy(Refused):
+    """Another run writes the target, or died doing so a moment ago: that is over when its claim ends or has run out."""
+
+    retryable = True
+
+
 class NoSpace(ConverterError, OSError):
     """The output would not fit on its disk."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from converter.convert import Conversion, Step, convert, directly
-from converter.errors import Cancelled
+from converter.errors import Busy, Cancelled
 from converter.fingerprint import fingerprint
 from converter.options import Options
 from converter.receipt import Receipt
@@ -209,10 +209,10 @@ def _failed(this: _Attempt, error: Exception) -> None:
         outcomes.superseded(this.engine, this.ticket, one_line(known))
         return
     full = kind == "no_space" or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    elsewhere = full or is_away(error) or kind == "network" or getattr(error, "errno", None) in _STORAGE_AWAY
-    # In an object store the claim of an attempt that died stands for two minutes more.
-    claimed = kind == "refused" and this.ticket.attempt > 1 and "://" in str(this.row.output)
-    retryable = elsewhere or claimed or bool(getattr(known, "retryable", False))
+    # Busy: in an object store the claim of an attempt that died stands for two minutes more.
+    away = isinstance(error, Busy) or is_away(error) or kind == "network"
+    elsewhere = full or away or getattr(error, "errno", None) in _STORAGE_AWAY
+    retryable = elsewhere or bool(getattr(known, "retryable", False))
     trouble = Trouble("no_space" if full else kind, one_line(known), retryable, counts=not elsewhere)
     with writing(this.engine) as connection:
         outcomes.failed(connection, this.ticket, trouble, this.patience)

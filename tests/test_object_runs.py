@@ -15,7 +15,7 @@ import obstore
 import pytest
 
 from converter import convert as convert_module
-from converter.errors import OutputFailed, Refused
+from converter.errors import Busy, OutputFailed, Refused
 from converter.objects.claim import Claim, Lost
 from converter.objects.client import Client
 from converter.objects.stage import open_object_stage
@@ -73,11 +73,11 @@ def test_a_claim_keeps_others_out_until_it_is_old(
     dead = stage_at(target)
     dead.write("0/c/0/0/0", [b"left over"])
     dead.sync()
-    with pytest.raises(Refused, match=r"is being written by run .* on ") as caught:
+    with pytest.raises(Busy, match=r"is being written by run .* on ") as caught:
         converted(slide, target)
     assert exit_code(caught.value) == 5
     other_host(object_server, target)
-    with pytest.raises(Refused, match="on elsewhere"):
+    with pytest.raises(Busy, match="on elsewhere"):
         converted(slide, target)
     with monkeypatch.context() as patch:
         patch.setattr("converter.objects.claim.LEASE_S", -1.0)

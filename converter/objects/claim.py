@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from converter.errors import OutputFailed, Refused, Unusable
+from converter.errors import Busy, OutputFailed, Unusable
 from converter.objects.client import AlreadyThere, Client, Found
 from converter.stage import process_start
 
@@ -57,7 +57,7 @@ class Claim:
         return self.key.rpartition("/")[0]
 
     async def acquire(self) -> None:
-        """Raises Refused while another run holds it, OutputFailed where the object store fails or is no good."""
+        """Raises Busy while another run holds it, OutputFailed where the object store fails or is no good."""
         for _ in range(_ROUNDS):
             try:
                 self._hold(await self.client.create(self.key, self._content()))
@@ -66,7 +66,7 @@ class Claim:
                 if await self._taken_over():
                     break
         else:
-            raise Refused(f"{self.client.url}: other runs come and go there; try again")
+            raise Busy(f"{self.client.url}: other runs come and go there; try again")
         await self._require_conditions()
 
     async def _taken_over(self) -> bool:
@@ -79,7 +79,7 @@ class Claim:
             return True
         if not await self._abandoned(holder, found[1]):
             who = f"run {holder.get('run')} on {holder.get('host')} since {holder.get('since')}"
-            raise Refused(f"{self.client.url}: is being written by {who}; if that is dead, try again in {LEASE_S:.0f} s")
+            raise Busy(f"{self.client.url}: is being written by {who}; if that is dead, try again in {LEASE_S:.0f} s")
         self.began = self.inherited = holder.get("began") is True
         try:
             self._hold(await self.client.change(self.key, self._content(), found[1].etag or ""))
