@@ -33,6 +33,7 @@ from flows.settings import Settings, load_settings
 from flows.watching.probe import Prober
 from flows.watching.scan import scan
 from tests.made_svs import Svs, make_svs
+from tests.service.postgres import free_port
 
 _CONFIG = """
 state = "{0}/state"
@@ -59,7 +60,7 @@ class Stand:
     def __init__(self, rule: str = "quiet_seconds = 0", **more: int) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="slidemill-bench-"))
         (self.place / "in").mkdir()
-        values = {"port": 4290, "scan": 2, "at_once": 1, "threads": 2, "small": 0} | more
+        values = {"port": free_port(), "scan": 2, "at_once": 1, "threads": 2, "small": 0} | more
         self.config = self.place / "slidemill.toml"
         self.config.write_text(_CONFIG.format(self.place, rule=rule, **values))
         self.settings: Settings = load_settings(self.config)
@@ -211,7 +212,7 @@ def _worker(stand: Stand) -> subprocess.Popen[bytes]:
     port = json.loads((stand.place / "state" / "port.json").read_text())["port"]
     environment = os.environ | EVERYWHERE | server_environment(stand.place / "state", port)
     environment["SLIDEMILL_CONFIG"] = str(stand.config)
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", SLIDE_POOL, "--limit", "1"]
+    command = [sys.executable, "-m", "flows.cli", "worker", "--pool", SLIDE_POOL, "--limit", "1"]
     with (stand.place / "extra.log").open("wb") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
