@@ -23,6 +23,9 @@ CONFIG_NAME = "slidemill.toml"
 QUEUES = ("interactive", "scheduled", "archive")
 """Names of the queues, most urgent first."""
 
+MAIL_BLOCK = "email-server-credentials/"
+_ADDRESS = r"^[^@\s,<>]+@[^@\s,<>]+$"
+
 Queue = Literal["interactive", "scheduled", "archive"]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 
@@ -147,8 +150,12 @@ class Settings(BaseSettings):
     """Port of the own server, on loopback; the next free one where it is taken."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Prometheus metrics are served here, on loopback."""
-    notify: tuple[str, ...] = ()
-    """Prefect notification blocks, `type/name`, told at the end of a batch and when a slide is quarantined."""
+    notify: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")], ...] = ()
+    """Prefect's blocks, `type/name`, through which the end of a batch is told: those that notify, and mail servers."""
+    mail_to: tuple[Annotated[str, Field(pattern=_ADDRESS)], ...] = ()
+    """Who gets the mail of `email-server-credentials/...` in `notify`."""
+    mail_from: Annotated[str, Field(pattern=_ADDRESS)] | None = None
+    """Its sender; default: the user that the block names, else slidemill at this machine."""
     limits: Limits = Field(default_factory=Limits)
     schedule: Schedule = Field(default_factory=Schedule)
 
@@ -163,6 +170,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Variables win over the file."""
         return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _mail_goes_somewhere(self) -> Settings:
+        if bool(self.mail_to) != any(name.startswith(MAIL_BLOCK) for name in self.notify):
+            raise ValueError(f"mail_to and a block {MAIL_BLOCK}NAME in notify belong together: one is missing")
+        return self
 
     @model_validator(mode="after")
     def _no_folder_twice(self) -> Settings:

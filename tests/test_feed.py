@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.engine.report import ended
 from flows.feed import take_along
 from flows.ledger.database import clock
 from flows.ledger.tables import State, slides
@@ -126,3 +128,17 @@ def test_small_slides_go_along(here: Bench) -> None:
     here.change("s6", bytes=10**12)
     assert take_along(here.engine, here.settings, "run") is None
     assert here.row("s6.svs").state == State.READY
+
+
+def test_a_batch_ends_when_nothing_is_open_or_after_a_day(here: Bench) -> None:
+    now = time.time()
+    add(here, "done", state=State.DONE, finished=now - 60)
+    add(here, "told", state=State.DONE, finished=now - 60, told=True)
+    add(here, "cancelled", state=State.CANCELLED)
+    add(here, "open", state=State.FAILED)
+    assert ended(here.engine) == []
+    here.change("open", state=State.SUPERSEDED)
+    assert {row.id for row in ended(here.engine)} == {"done", "cancelled"}
+    here.change("open", state=State.RUNNING)
+    here.change("done", finished=now - 90_000)
+    assert {row.id for row in ended(here.engine)} == {"done", "cancelled"}

@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 
 from prefect.artifacts import create_table_artifact
-from prefect.blocks.core import Block
 from sqlalchemy import Engine, select
 
+from flows.engine.notify import notify
 from flows.ledger.database import clock, writing
 from flows.ledger.rows import SlideRow, as_slide, mark, slides_in
 from flows.ledger.tables import OPEN, QUEUED, State, slides
 from flows.settings import Settings
 
-log = logging.getLogger("slidemill.report")
-
 _TOLD = (State.DONE, State.QUARANTINED, State.CANCELLED, State.DUPLICATE)
 _MOST = 1000
+_NAMED = 20
+_LONGEST_S = 24 * 3600.0
 
 
 def report_batch(engine: Engine, settings: Settings) -> int:
-    """Where nothing is open any more, report what ended since the last report. Returns how many slides that were."""
-    with engine.connect() as connection:
-        if slides_in(connection, (*OPEN, *QUEUED)):
-            return 0
-        query = select(slides).where(slides.c.state.in_(_TOLD), slides.c.told.is_(False)).order_by(slides.c.finished)
-        rows = [as_slide(row) for row in connection.execute(query.limit(_MOST))]
+    """Where a batch has ended, report it. Returns how many slides that were."""
+    rows = ended(engine)
     if not rows:
         return 0
     words = _words(rows)
     create_table_artifact(key="slidemill-batch", table=[_line(row) for row in rows], description=words)
-    for name in settings.notify:
-        _tell(name, words, rows)
+    notify(settings, f"slidemill: {words}", _body(words, rows))
     with writing(engine) as connection:
         ids = [row.id for row in rows]
         connection.execute(slides.update().where(slides.c.id.in_(ids)).values(told=True))
         mark(connection, "batch", clock(connection), {"slides": len(rows), "summary": words})
     return len(rows)
+
+
+def ended(engine: Engine) -> list[SlideRow]:
+    """The slides of a batch that ended and was not reported: nothing is open any more, or the first one ended a day ago."""
+    with engine.connect() as connection:
+        query = select(slides).where(slides.c.state.in_(_TOLD), slides.c.told.is_(False)).order_by(slides.c.finished)
+        rows = [as_slide(row) for row in connection.execute(query.limit(_MOST))]
+        now = clock(connection)
+        first = min((row.finished for row in rows if row.finished is not None), default=now)
+        open_still = bool(slides_in(connection, (*OPEN, *QUEUED)))
+    return [] if open_still and now - first < _LONGEST_S else rows
 
 
 def _words(rows: Sequence[SlideRow]) -> str:
@@ -60,11 +65,7 @@ def _line(row: SlideRow) -> dict[str, str | int | float | None]:
     }
 
 
-def _tell(name: str, words: str, rows: Sequence[SlideRow]) -> None:
+def _body(words: str, rows: Sequence[SlideRow]) -> str:
     bad = [row for row in rows if row.state == State.QUARANTINED]
-    body = "\n".join([words, *(f"{row.id} {row.folder}: {row.kind}" for row in bad[:20])])
-    try:
-        block = Block.load(name)
-        block.notify(body=body, subject=f"slidemill: {words}")  # type: ignore[attr-defined] # pyright: ignore
-    except Exception as error:  # noqa: BLE001 - a notification that cannot be sent must not stop the service
-        log.warning("notification %s could not be sent: %s", name, type(error).__name__)
+    more = [f"and {len(bad) - _NAMED} more: slidemill quarantine list"] if len(bad) > _NAMED else []
+    return "\n".join([words, *(f"{row.id} {row.folder}: {row.kind}" for row in bad[:_NAMED]), *more])

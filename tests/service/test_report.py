@@ -7,23 +7,32 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
 
 from flows.ledger.tables import State
 from tests.service.conftest import NewService
 from tests.service.harness import Installation, wait_for
+from tests.service.postgres import free_port
 from tests.service.toy import Toy, make_toy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CANARY = "doe-jane-1970"
-BLOCK = """
+BLOCKS = """
+from prefect_email import EmailServerCredentials
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 fields = {"subject": "{{subject}}", "body": "{{body}}"}
 CustomWebhookNotificationBlock(name="ops", url=%r, json_data=fields, secrets={}).save("ops", overwrite=True)
+EmailServerCredentials(smtp_server="127.0.0.1", smtp_port=%d, smtp_type="INSECURE").save("lab", overwrite=True)
+EmailServerCredentials(smtp_server="127.0.0.1", smtp_port=1, smtp_type="INSECURE").save("gone", overwrite=True)
 """
 
 
@@ -50,6 +59,29 @@ def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     thread.join()
 
 
+@pytest.fixture
+def mailbox() -> Iterator[tuple[int, Mailbox]]:
+    """A mail server: its port, and the letters that came."""
+    box = Mailbox([])
+    server = Controller(box, "127.0.0.1", free_port())
+    server.start()
+    yield server.port, box
+    server.stop()
+
+
+class Mailbox(NamedTuple):
+    """Keeps what comes."""
+
+    letters: list[tuple[list[str], EmailMessage]]
+
+    async def handle_DATA(self, _server: object, _session: object, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        """Called by the server for each letter."""
+        assert isinstance(envelope.content, bytes)
+        letter = BytesParser(EmailMessage, policy=policy.default).parsebytes(envelope.content)
+        self.letters.append((list(envelope.rcpt_tos), letter))
+        return "250 OK"
+
+
 def asked(installation: Installation, what: str) -> list[dict[str, Any]]:
     """Everything of a kind that Prefect keeps, also of other tests' services, oldest first."""
     found: list[dict[str, Any]] = []
@@ -60,12 +92,17 @@ def asked(installation: Installation, what: str) -> list[dict[str, Any]]:
 
 
 def test_progress_batch_and_privacy(
-    new_service: NewService, installation: Installation, hook: tuple[str, list[dict[str, Any]]]
+    new_service: NewService,
+    installation: Installation,
+    hook: tuple[str, list[dict[str, Any]]],
+    mailbox: tuple[int, Mailbox],
 ) -> None:
-    address, heard = hook
+    (address, heard), (port, mail) = hook, mailbox
     environment = installation.environment()
-    subprocess.run([sys.executable, "-c", BLOCK % address], env=environment, check=True, capture_output=True)
-    service = new_service(top={"notify": ["custom-webhook/ops"]})
+    subprocess.run([sys.executable, "-c", BLOCKS % (address, port)], env=environment, check=True, capture_output=True)
+    to = {"mail_to": ["lab@example.org", "night@example.org"], "mail_from": "slidemill@example.org"}
+    told = ["email-server-credentials/gone", "no-such/block", "custom-webhook/ops", "email-server-credentials/lab"]
+    service = new_service(top={"notify": told, **to})
     folder = service.folder / "in"
     slow = make_toy(folder / f"{CANARY}-slow.toy", Toy(columns=48, seconds=0.35))
     bad = folder / f"{CANARY}-bad.svs"
@@ -86,6 +123,11 @@ def test_progress_batch_and_privacy(
         service.wait_until(bad.name, State.QUARANTINED).id: "quarantined",
     }
     assert heard[0]["subject"] == "slidemill: 1 done, 1 quarantined"
+    wait_for("the mail has come", lambda: mail.letters, 60, service.story)
+    ((receivers, letter),) = mail.letters
+    assert receivers == to["mail_to"]
+    assert (letter["Subject"], letter["From"]) == (heard[0]["subject"], to["mail_from"])
+    assert letter.get_content().split() == heard[0]["body"].split()
     kept = {what: asked(installation, what) for what in ("flow_runs", "task_runs", "artifacts", "logs")}
     assert all(kept.values())
-    assert CANARY not in json.dumps([kept, heard])
+    assert CANARY not in json.dumps([kept, heard]) + letter.as_string()
