@@ -142,3 +142,27 @@ def test_a_batch_ends_when_nothing_is_open_or_after_a_day(here: Bench) -> None:
     here.change("open", state=State.RUNNING)
     here.change("done", finished=now - 90_000)
     assert {row.id for row in ended(here.engine)} == {"done", "cancelled"}
+
+
+def test_few_small_slides_wait_for_runs_of_their_own(tmp_path: Path) -> None:
+    here = bench(tmp_path, rest="[limits]\nsmall_bytes = 1000\n")
+    for i in range(20):
+        add(here, f"small{i:02d}", bytes=1000)
+    add(here, "large", bytes=1001)
+    assert here.feed() == 9
+    assert order(here) == [*(f"small{i:02d}" for i in range(8)), "large"]
+    assert here.feed() == 0
+    assert take_along(here.engine, here.settings, "run") is not None
+    here.change("small00", state=State.RUNNING)
+    assert here.feed() == 0, "the one that went along waits too, until its run takes it up"
+    here.change("small01", state=State.RUNNING)
+    assert here.feed() == 1
+    here.close()
+
+
+def test_small_slides_are_bounded_within_the_share_of_a_folder(here: Bench) -> None:
+    for i in range(20):
+        add(here, f"a{i:02d}", "other")
+    add(here, "b")
+    here.feed()
+    assert sorted(order(here)) == ["a00", "a01", "b"]
