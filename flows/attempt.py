@@ -130,8 +130,12 @@ def _members(this: _Attempt) -> list[Path] | None:
     if changed is None:
         return members
     reason = changed
-    patiently(lambda: outcomes.superseded(this.engine, this.ticket, reason), _LEDGER_S)
+    patiently(lambda: outcomes.superseded(this.engine, this.ticket, reason, gone=_is_gone(this)), _LEDGER_S)
     return None
+
+
+def _is_gone(this: _Attempt) -> bool:
+    return this.path.parent.is_dir() and not this.path.exists()
 
 
 def _owner(this: _Attempt, identity: str) -> SlideRow | None:
@@ -206,7 +210,7 @@ def _failed(this: _Attempt, error: Exception) -> None:
     known = error if isinstance(error, KNOWN) else unexpected(error)
     kind = getattr(known, "kind", "failed")
     if kind in ("source_changed", "incomplete"):
-        outcomes.superseded(this.engine, this.ticket, one_line(known))
+        outcomes.superseded(this.engine, this.ticket, one_line(known), gone=_is_gone(this))
         return
     full = kind == "no_space" or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     # Busy: in an object store the claim of an attempt that died stands for two minutes more.

@@ -25,16 +25,21 @@ def one(engine: Engine, start: str) -> SlideRow:
     """The slide whose id begins so. Raises OptionError."""
     found = matching(engine, start)
     if len(found) != 1:
-        raise OptionError(f"{start}: {'no slide has' if not found else f'{len(found)} slides have'} an id that begins so")
+        many = "no slide has" if not found else f"{len(found)} slides have"
+        raise OptionError(f"{start}: {many} an id that begins so; `slidemill list` shows them")
     return found[0]
 
 
 def retry(engine: Engine, row: SlideRow) -> bool:
-    """Queue a slide again that failed, was cancelled or is in quarantine. False where it is in no such state."""
+    """Queue a slide again that failed, was cancelled or is in quarantine, or whose store is not there any more.
+
+    False where it is in no such state.
+    """
+    states = (*_AGAIN, State.DONE) if _is_removed(row.output) else _AGAIN
     with writing(engine) as connection:
         again = {"state": State.READY, "failures": 0, "not_before": None, "ready": clock(connection)}
         cleared = {"reason": None, "kind": None, "cancel": False, "told": False}
-        here = (slides.c.id == row.id, slides.c.state.in_(_AGAIN))
+        here = (slides.c.id == row.id, slides.c.state.in_(states))
         return connection.execute(slides.update().where(*here).values(**again, **cleared)).rowcount > 0
 
 
@@ -42,8 +47,12 @@ def retry_one(engine: Engine, start: str) -> str:
     """Queue the slide again whose id begins so. Raises OptionError where there is nothing to try again."""
     row = one(engine, start)
     if not retry(engine, row):
-        raise OptionError(f"slide {row.id} is {row.state}; only failed, quarantined or cancelled ones are tried again")
+        raise OptionError(f"slide {row.id} is {row.state}; only failed, quarantined, cancelled or removed ones start again")
     return row.id
+
+
+def _is_removed(output: str | None) -> bool:
+    return output is not None and "://" not in output and Path(output).parent.is_dir() and not Path(output).exists()
 
 
 def retry_all(engine: Engine) -> list[str]:

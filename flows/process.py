@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -46,3 +47,16 @@ def parsed(process: str | None) -> dict[str, str | int] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) and {"machine", "pid", "start"} <= set(found) else None
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether some process holds the lock of that file; None where the file is not there or cannot be asked."""
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+    except OSError:
+        return None

@@ -5,19 +5,40 @@ from __future__ import annotations
 import json
 import os
 import re
+import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from converter.errors import OptionError
-from flows.settings import Settings, load_settings
+from flows.settings import Settings, checked, load_settings
 
 
-def written_settings(folders: Sequence[Path], out: str, state: Path | None, quiet: float, profile: str | None) -> Path:
-    """Write the settings of `slidemill watch` into its state folder, where workers read them. Raises OptionError."""
+@dataclass(frozen=True, slots=True)
+class QuickSettings:
+    """Settings that a command line amounts to, and the file in which workers are to read them."""
+
+    settings: Settings
+    path: Path
+    text: str
+
+    def write(self) -> None:
+        """Write the file, all at once: workers that run may be reading the one before."""
+        part = self.path.with_name(f".{self.path.name}.part")
+        part.write_text(self.text)
+        part.replace(self.path)
+
+
+def quick_settings(folders: Sequence[Path], out: str, state: Path | None, quiet: float, profile: str | None) -> QuickSettings:
+    """The settings of `slidemill watch`; nothing is written. Raises OptionError."""
     place = (state or load_settings(None).state).absolute()
     for folder in folders:
         if not folder.is_dir():
             raise OptionError(f"{folder}: is no folder; make it first")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise OptionError("watch: a folder is named twice")
+    if place.exists() and not place.is_dir():
+        raise OptionError(f"--state {place}: is a file, not a folder")
     output = out if "://" in out else str(Path(out).absolute())
     lines = [f"state = {_quoted(str(place))}"]
     names: list[str] = []
@@ -27,10 +48,8 @@ def written_settings(folders: Sequence[Path], out: str, state: Path | None, quie
         lines += ["", "[[folders]]", f"name = {_quoted(names[-1])}", f"path = {_quoted(str(folder.absolute()))}"]
         lines += [f"output = {_quoted(below)}", f"quiet_seconds = {float(quiet)}"]
         lines += [] if profile is None else [f"profile = {_quoted(profile)}"]
-    place.mkdir(parents=True, exist_ok=True)
-    path = place / "watch.toml"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+    text = "\n".join(lines) + "\n"
+    return QuickSettings(checked(tomllib.loads(text), "watch"), place / "watch.toml", text)
 
 
 def _quoted(text: str) -> str:
@@ -55,10 +74,17 @@ def findings(settings: Settings) -> list[str]:
             found.append(f"folders.{folder.name}.path: {folder.path} is no folder")
         elif not os.access(folder.path, os.R_OK | os.X_OK):
             found.append(f"folders.{folder.name}.path: {folder.path} cannot be read")
+    return [*found, *unusable(settings)]
+
+
+def unusable(settings: Settings) -> list[str]:
+    """Places for what comes out that cannot be written: no slide could be converted."""
+    found: list[str] = []
+    for folder in settings.folders:
         if "://" not in folder.output and not _can_be_written(Path(folder.output)):
-            found.append(f"folders.{folder.name}.output: {folder.output} cannot be written")
+            found.append(f"folders.{folder.name}.output: {folder.output} is no folder that can be written")
         if folder.move_to is not None and not _can_be_written(folder.move_to):
-            found.append(f"folders.{folder.name}.move_to: {folder.move_to} cannot be written")
+            found.append(f"folders.{folder.name}.move_to: {folder.move_to} is no folder that can be written")
     return found
 
 

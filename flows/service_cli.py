@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; default: SLIDEMILL_CONFIG, or slidemill.toml here.")
 ]
-Slide = Annotated[str, typer.Argument(metavar="ID", help="The slide's id in `status`, or its first characters.")]
+Slide = Annotated[str, typer.Argument(metavar="ID", help="The slide's id in `list`, or its first characters.")]
 quarantine = typer.Typer(help="Slides that are not tried again unless you say so.", no_args_is_help=True)
 config = typer.Typer(help="Settings of the service.", no_args_is_help=True)
 
@@ -31,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of the service."""
     for command in (up, watch, status, retry, cancel, metrics):
         app.command()(command)
+    app.command("list")(list_slides)
     app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(worker)
     app.add_typer(quarantine, name="quarantine")
     app.add_typer(config, name="config")
@@ -70,15 +71,15 @@ def up(path: Config = None) -> int:
 def watch(
     folders: Annotated[list[Path], typer.Argument(metavar="IN...", help="Folders to watch.")],
     out: Annotated[str, typer.Option("--output", "-o", help="Folder for the stores, or s3://bucket/prefix.")],
-    state: Annotated[Path | None, typer.Option(help="Where the service keeps its ledger and logs.")] = None,
-    quiet: Annotated[float, typer.Option(help="Seconds that a slide must stay as it is before it is taken.")] = 60.0,
+    state: Annotated[Path | None, typer.Option(help="For ledger and logs; default: ~/.local/state/slidemill.")] = None,
+    quiet: Annotated[float, typer.Option(min=0.1, help="Seconds that a slide must stay as it is before it is taken.")] = 60.0,
     profile: Annotated[str | None, typer.Option(help="A named profile of options, or a TOML file.")] = None,
 ) -> int:
     """Watch folders without a settings file: what `up` does, with defaults."""
-    from flows.quickstart import written_settings
+    from flows.quickstart import quick_settings
 
-    config_file = written_settings(folders, out, state, quiet, profile)
-    return _serve(_settings(config_file), config_file)
+    made = quick_settings(folders, out, state, quiet, profile)
+    return _serve(made.settings, made.path, made.write)
 
 
 def submit(slides: Sequence[str], out: str, how: tuple[Options, Path | None], as_json: bool) -> int:
@@ -103,10 +104,21 @@ def submit(slides: Sequence[str], out: str, how: tuple[Options, Path | None], as
     return batch_code(codes)
 
 
-def _serve(settings: Settings, config_file: Path | None) -> int:
+def _serve(settings: Settings, config_file: Path | None, begin: Callable[[], None] = lambda: None) -> int:
+    from converter.errors import OptionError
     from flows.engine.up import Service
+    from flows.quickstart import findings, unusable
 
-    service = Service(settings, config_file, lambda text: print(f"slidemill: {text}", file=sys.stderr, flush=True))
+    def say(text: str) -> None:
+        print(f"slidemill: {text}", file=sys.stderr, flush=True)
+
+    found = findings(settings)
+    fatal = unusable(settings) or (found if not settings.folders else [])
+    if fatal:
+        raise OptionError(fatal[0])
+    for finding in found:
+        say(f"{finding}; it is looked for again and again")
+    service = Service(settings, config_file, say, begin, tells=sys.stderr.isatty())
 
     def stop(_signal: int, _frame: object) -> None:
         service.stop.set()
@@ -126,6 +138,28 @@ def status(path: Config = None, as_json: Json = False) -> int:
     with _ledger(settings) as engine:
         value = found(engine, settings)
     _show(as_json, value, status_lines(value))
+    return 0
+
+
+def list_slides(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Part of a path, or the first characters of an id.")] = "",
+    states: Annotated[list[str] | None, typer.Option("--state", help="Only slides in this state; may be repeated.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    path: Config = None,
+    as_json: Json = False,
+) -> int:
+    """Slides with their ids and what became of each, the latest first."""
+    from converter.errors import OptionError
+    from flows.ledger.tables import State
+    from flows.status import listed
+    from flows.status_text import list_lines
+
+    unknown = sorted(set(states or ()) - set(State))
+    if unknown:
+        raise OptionError(f"--state {unknown[0]}: choose from {', '.join(State)}")
+    with _ledger(_settings(path)) as engine:
+        value = listed(engine, text, [State(state) for state in states or ()], most)
+    _show(as_json, {"slides": value}, list_lines(value) if value else ["no slides"])
     return 0
 
 

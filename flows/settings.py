@@ -26,6 +26,8 @@ QUEUES = ("interactive", "scheduled", "archive")
 MAIL_BLOCK = "email-server-credentials/"
 _ADDRESS = r"^[^@\s,<>]+@[^@\s,<>]+$"
 
+_PLAIN = {"extra_forbidden": "no setting has this name", "missing": "is missing"}
+
 Queue = Literal["interactive", "scheduled", "archive"]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
 
@@ -189,6 +191,16 @@ class Settings(BaseSettings):
                     raise ValueError(f"folders: {folder.path} lies in {other.path}; a slide would be found twice")
         return self
 
+    @model_validator(mode="after")
+    def _no_output_is_watched(self) -> Settings:
+        """Else what was converted would be found and converted, again and again."""
+        watched = {os.path.realpath(folder.path) for folder in self.folders}
+        for folder in self.folders:
+            for place in (folder.output, folder.move_to):
+                if place is not None and "://" not in str(place) and os.path.realpath(place) in watched:
+                    raise ValueError(f"folders: {place} is itself watched; choose another place for what {folder.name} gives")
+        return self
+
     def folder(self, name: str) -> Folder | None:
         """The folder of that name."""
         return next((folder for folder in self.folders if folder.name == name), None)
@@ -224,12 +236,17 @@ def load_settings(path: Path | None, given: Mapping[str, Any] | None = None) -> 
         values = TomlConfigSettingsSource(Settings, toml_file=found)() if found else {}
     except (OSError, ValueError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"settings {found}: {error}") from error
+    return checked({**values, **(given or {})}, str(found or "settings"))
+
+
+def checked(values: Mapping[str, Any], named: str) -> Settings:
+    """Settings of these values and of variables. Raises OptionError with the first thing that is wrong, in one line."""
     try:
-        return Settings(**{**values, **(given or {})})
+        return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
-        message = first["msg"].removeprefix("Value error, ")
-        raise OptionError(f"{found or 'settings'}: {place}: {message}") from error
+        place = ".".join(str(part) for part in first["loc"])
+        message = _PLAIN.get(first["type"], first["msg"]).removeprefix("Value error, ")
+        raise OptionError(": ".join(part for part in (named, place, message) if part)) from error
     except ValueError as error:  # a variable that is no JSON where a list is wanted
         raise OptionError(f"settings: {error}") from error

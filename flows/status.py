@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
 from flows.ledger.database import clock
-from flows.ledger.rows import SlideRow, counts, marked, slides_in
-from flows.ledger.tables import State, slides
+from flows.ledger.rows import SlideRow, counts, marked, newest, slides_in
+from flows.ledger.tables import State, files, slides
+from flows.process import is_locked
 from flows.settings import Settings
 
 _HOUR = 3600.0
 _SHOWN = 200
+_LAST = 10
+_ENDED = (State.DONE, State.DUPLICATE, State.CANCELLED, State.SUPERSEDED, State.GONE)
+_SILENT_S = 20.0
 
 
 def status(engine: Engine, settings: Settings) -> dict[str, Any]:
@@ -29,11 +33,15 @@ def status(engine: Engine, settings: Settings) -> dict[str, Any]:
             "waiting": [_short(row) for row in slides_in(connection, (State.WAITING,))[:_SHOWN]],
             "failed": [_short(row) for row in slides_in(connection, (State.FAILED,))[:_SHOWN]],
             "quarantined": [_short(row) for row in slides_in(connection, (State.QUARANTINED,))[-_SHOWN:]],
+            "ended": [_short(row) for row in newest(connection, _ENDED, _LAST)],
+            "undecided_files": connection.execute(select(func.count()).where(files.c.slide.is_(None))).scalar_one(),
             "throughput": _throughput(connection, now),
             "oldest_waiting_s": _oldest(connection, now),
             "last_scan_s": _age(connection, "scan", now),
             "last_reconcile_s": _age(connection, "reconcile", now),
             "healthy": _healthy(connection, settings, now),
+            "stopped": _is_stopped(connection, settings, now),
+            "unavailable": _unavailable(connection),
             "folders": [_folder(connection, name) for name in _folders(connection, settings)],
         }
 
@@ -42,8 +50,14 @@ def _counts(by_state: Mapping[State, int]) -> dict[str, int]:
     """The words that people use."""
     queued = sum(by_state.get(state, 0) for state in (State.READY, State.SUBMITTED))
     running = sum(by_state.get(state, 0) for state in (State.RUNNING, State.PUBLISHED))
-    plain = (State.WAITING, State.DONE, State.FAILED, State.QUARANTINED, State.CANCELLED, State.DUPLICATE)
+    plain = (State.WAITING, State.FAILED, State.QUARANTINED, *_ENDED)
     return {"queued": queued, "running": running} | {str(state): by_state.get(state, 0) for state in plain}
+
+
+def listed(engine: Engine, text: str, states: Sequence[State], most: int) -> list[dict[str, Any]]:
+    """Slides in any of the states whose path has `text` in it, or whose id begins so; the one that changed last first."""
+    with engine.connect() as connection:
+        return [_short(row) for row in newest(connection, states or tuple(State), most, text)]
 
 
 def _running(row: SlideRow, now: float) -> dict[str, Any]:
@@ -87,7 +101,21 @@ def _healthy(connection: Connection, settings: Settings, now: float) -> bool:
     """Whether somebody looks at the folders: a scan that was due long ago means that nobody does."""
     age = _age(connection, "scan", now)
     longest = 3 * max(settings.schedule.scan_run_seconds, settings.schedule.scan_seconds) + 60
-    return age is not None and age < longest
+    fresh = age is not None and age < longest
+    return fresh and not _unavailable(connection) and not _is_stopped(connection, settings, now)
+
+
+def _is_stopped(connection: Connection, settings: Settings, now: float) -> bool:
+    """Whether `up` ran on this machine and does not any more, and nobody else looks at the folders."""
+    age = _age(connection, "scan", now)
+    silent = age is None or age > settings.schedule.scan_seconds + _SILENT_S
+    return silent and is_locked(settings.state / "up.lock") is False
+
+
+def _unavailable(connection: Connection) -> list[str]:
+    """Folders that the last look could not list."""
+    found = marked(connection, "scan")
+    return [] if found is None else [str(name) for name in (found[1] or {}).get("unavailable", ())]
 
 
 def _folders(connection: Connection, settings: Settings) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled", "duplicate")
+_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled", "duplicate", "superseded", "gone")
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -27,14 +27,32 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     waiting = [[row["id"], row["path"], row["reason"] or ""] for row in found["waiting"]]
     if waiting:
         yield from _table(("waiting", "path", "for"), waiting)
+    if found["ended"]:
+        yield from list_lines(found["ended"])
+    yield from _remarks(found)
+
+
+def _remarks(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["undecided_files"]:
+        yield f"{found['undecided_files']} files seen, not decided yet: a slide is taken once it has not changed for a while"
     hour = found["throughput"]
-    yield f"last hour: {hour['slides_last_hour']} slides, {hour['bytes_last_hour'] / 1e9:.2f} GB"
+    yield f"last hour: {hour['slides_last_hour']} slides, {hour['bytes_last_hour'] / 1e6:.0f} MB"
     if found["oldest_waiting_s"] is not None:
         yield f"oldest in the queue: {found['oldest_waiting_s']:.0f} s"
-    if found["last_scan_s"] is None:
-        yield "nobody has looked at the folders yet: start `slidemill up`"
-    elif not found["healthy"]:
+    for name in found["unavailable"]:
+        yield f"folder {name} cannot be listed: is it there, is it mounted?"
+    if found["stopped"]:
+        yield "the service is stopped: start `slidemill up`, or `slidemill watch` as before"
+    elif found["last_scan_s"] is None:
+        yield "nobody has looked at the folders yet: is `slidemill up` or `slidemill watch` running?"
+    elif not found["healthy"] and not found["unavailable"]:
         yield f"nobody has looked at the folders for {found['last_scan_s']:.0f} s: is `slidemill up` running?"
+
+
+def list_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines of a table of slides, each with what came of it."""
+    said = [[r["id"], r["path"], r["state"], r["output"] if r["state"] == "done" else r["reason"] or ""] for r in rows]
+    yield from _table(("slide", "path", "state", "output or reason"), said)
 
 
 def _table(head: tuple[str, ...], rows: list[list[str]]) -> Iterator[str]:

@@ -160,8 +160,11 @@ def test_a_slide_that_changes_meanwhile_is_thrown_away(here: Bench, slide: Path)
 def test_a_slide_that_went_away(here: Bench, slide: Path) -> None:
     ticket = submitted(here, slide)
     (here.folder / "a.svs").unlink()
-    assert run(here, ticket) == State.SUPERSEDED
+    assert run(here, ticket) == State.GONE
     assert "went away" in (here.row("a.svs").reason or "")
+    shutil.copy(slide, here.folder / "a.svs")
+    here.scan(2)
+    assert here.states() == {"a.svs": "gone", "a.svs#1": "ready"}
 
 
 def test_an_interruption_holds_nothing_against_the_slide(here: Bench, slide: Path) -> None:

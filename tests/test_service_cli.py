@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import socket
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,12 +14,19 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 
+from converter.errors import Refused
 from flows.attempt import Watch, run_attempt
 from flows.cli import run
+from flows.engine.up import Service
 from flows.ledger.attempts import Ticket
-from flows.ledger.tables import State
+from flows.ledger.database import clock
+from flows.ledger.tables import State, marks
 from flows.metrics import serve_metrics
+from flows.news import News
+from flows.watching.scan import scan
+from flows.watching.walk import walk
 from tests.made_svs import MADE as SVS
 from tests.service_parts import Bench, bench
 
@@ -64,6 +73,115 @@ def test_status_knows_that_nobody_looks(here: Bench, capsys: pytest.CaptureFixtu
     with here.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE marks SET at = 1")
     assert not answer(capsys, "status")["healthy"]
+
+
+def test_status_names_what_ended_and_what_is_seen(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    (here.folder / "new.svs").write_bytes(b"II*\0")
+    here.scan()
+    found = answer(capsys, "status")
+    assert [(row["path"], row["output"]) for row in found["ended"]] == [("done.svs", here.row("done.svs").output)]
+    assert found["undecided_files"] == 1
+    assert not found["stopped"]
+    assert run(["status"]) == 0
+    said = capsys.readouterr().out
+    assert "done.ome.zarr" in said
+    assert "1 files seen" in said
+
+
+def test_status_says_that_the_service_is_stopped(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    lock = here.settings.state / "up.lock"
+    lock.touch()
+    assert answer(capsys, "status")["healthy"], "somebody else has just looked"
+    with here.engine.begin() as connection:
+        connection.execute(update(marks).where(marks.c.name == "scan").values(at=clock(connection) - 40))
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert answer(capsys, "status")["healthy"]
+    found = answer(capsys, "status")
+    assert (found["healthy"], found["stopped"]) == (False, True)
+    assert run(["status"]) == 0
+    assert "the service is stopped" in capsys.readouterr().out
+
+
+def test_status_says_that_a_folder_is_away(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    here.folder.rename(here.place / "elsewhere")
+    here.scan()
+    found = answer(capsys, "status")
+    assert (found["healthy"], found["unavailable"]) == (False, ["in"])
+    assert run(["status"]) == 0
+    assert "folder in cannot be listed" in capsys.readouterr().out
+
+
+def test_list(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = [row["path"] for row in answer(capsys, "list")["slides"]]
+    assert sorted(listed) == ["broken.svs", "done.svs", "ready.svs"]
+    assert [row["path"] for row in answer(capsys, "list", "one.s")["slides"]] == ["done.svs"]
+    assert [row["path"] for row in answer(capsys, "list", here.row("ready.svs").id[:6])["slides"]] == ["ready.svs"]
+    assert [row["path"] for row in answer(capsys, "list", "--state", "quarantined")["slides"]] == ["broken.svs"]
+    assert len(answer(capsys, "list", "--most", "1")["slides"]) == 1
+    assert answer(capsys, "list", "--state", "lost", code=2)["error"]["kind"] == "usage"
+    assert run(["list", "no such slide"]) == 0
+    assert capsys.readouterr().out.strip() == "no slides"
+
+
+def test_a_store_that_was_removed_is_made_again(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    row = here.row("done.svs")
+    answer(capsys, "retry", row.id, code=2)
+    shutil.rmtree(str(row.output))
+    assert answer(capsys, "retry", row.id)["queued"] == [row.id]
+    here.feed()
+    again = here.row("done.svs")
+    assert run_attempt(here.engine, here.settings, Ticket(again.id, again.attempt), Watch()) == State.DONE
+    assert Path(str(row.output)).is_dir()
+
+
+def test_a_store_is_no_slide_where_two_folders_show_one_place(here: Bench) -> None:
+    (here.place / "link").symlink_to(here.settings.folders[0].output)
+    seen = here.settings.model_copy(
+        update={"folders": (here.settings.folders[0].model_copy(update={"path": here.place / "link", "output": "/x"}),)}
+    )
+    for _ in range(2):
+        scan(here.engine, seen, here.prober)
+    assert not [row for row in here.rows() if row.path.endswith(".zarr")]
+
+
+def test_outputs_are_not_looked_into_by_whatever_name(here: Bench) -> None:
+    folder = here.settings.folders[0]
+    (folder.path / "below").mkdir()
+    (folder.path / "below" / "a.ome.zarr").mkdir()
+    (folder.path / "below" / "a.ome.zarr" / "zarr.json").touch()
+    (here.place / "other").symlink_to(folder.path / "below")
+    assert "below/a.ome.zarr" in walk(folder, [])
+    for name in (here.place / "other", folder.path / ".." / "in" / "below"):
+        assert "below/a.ome.zarr" not in walk(folder, [name])
+
+
+def test_news(here: Bench) -> None:
+    news = News(here.engine)
+    assert list(news.lines()) == []
+    now = time.time() + 1
+    here.change(here.row("done.svs").id, finished=now)
+    here.change(here.row("broken.svs").id, finished=now)
+    done, broken = sorted(news.lines(), reverse=True)
+    assert done == f"done.svs: done, {here.row('done.svs').output}"
+    assert broken.startswith("broken.svs: quarantined, ")
+    assert list(news.lines()) == []
+
+
+def test_a_second_service_is_refused_before_it_changes_anything(here: Bench) -> None:
+    begun: list[bool] = []
+    with (here.settings.state / "up.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Refused, match="runs already"):
+            Service(here.settings, None, print, lambda: begun.append(True)).run()
+    assert begun == []
+
+
+def test_up_without_a_place_for_stores(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(here.settings.folders[0].output)
+    Path(here.settings.folders[0].output).touch()
+    assert run(["up"]) == 2
+    assert "is no folder that can be written" in capsys.readouterr().err
 
 
 def test_quarantine_and_retry(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:

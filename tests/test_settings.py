@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import OptionError
-from flows.quickstart import findings, written_settings
+from flows.quickstart import findings, quick_settings
 from flows.settings import load_settings
 
 FOLDER = '[[folders]]\nname = "a"\npath = "{0}/in"\noutput = "{0}/out"\n'
@@ -95,18 +95,40 @@ def test_findings_on_this_machine(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert findings(settings) == []
     (tmp_path / "out").write_text("a file")
-    assert findings(settings) == [f"folders.a.output: {tmp_path}/out cannot be written"]
+    assert findings(settings) == [f"folders.a.output: {tmp_path}/out is no folder that can be written"]
 
 
 def test_watch_writes_settings_that_load(tmp_path: Path) -> None:
     folders = [tmp_path / "Scanner 1", tmp_path / "x" / "Scanner 1"]
     for folder in folders:
         folder.mkdir(parents=True)
-    path = written_settings(folders, "out", tmp_path / "state", 5, "omero")
-    settings = load_settings(path)
+    made = quick_settings(folders, "out", tmp_path / "state", 5, "omero")
+    assert not made.path.exists(), "a service that runs would read it"
+    made.path.parent.mkdir()
+    made.write()
+    settings = load_settings(made.path)
+    assert settings == made.settings
     assert [folder.name for folder in settings.folders] == ["scanner-1", "scanner-1-2"]
     assert settings.folders[1].output == f"{tmp_path}/out/scanner-1-2"
     assert settings.folders[0].bound().ome_zarr == "0.4"
     assert settings.state == tmp_path / "state"
-    with pytest.raises(OptionError, match="no folder"):
-        written_settings([tmp_path / "none"], "out", None, 5, None)
+
+
+@pytest.mark.parametrize(
+    ("folders", "out", "state", "said"),
+    [
+        (["none"], "out", "state", "no folder"),
+        (["in", "x/../in"], "out", "state", "named twice"),
+        (["in"], "in", "state", "is itself watched"),
+        (["in"], "x/../in/", "state", "is itself watched"),
+        (["in"], "link", "state", "is itself watched"),
+        (["in"], "out", "file", "is a file"),
+    ],
+)
+def test_what_cannot_be_watched(tmp_path: Path, folders: list[str], out: str, state: str, said: str) -> None:
+    for name in ("in", "x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "file").touch()
+    with pytest.raises(OptionError, match=said):
+        quick_settings([tmp_path / name for name in folders], str(tmp_path / out), tmp_path / state, 5, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from converter.errors import Refused
 from flows.dispatch import EngineUnavailable
@@ -25,12 +27,16 @@ from flows.ledger.migrate import migrate
 from flows.ledger.rows import slides_in
 from flows.ledger.tables import State
 from flows.metrics import serve_metrics
+from flows.news import News
 from flows.process import pid_here
 from flows.settings import CONFIG_VARIABLE, Settings
 
 _LOOK_S = 0.5
 _DRAIN_S = 20.0
 _TRIES_S = 5.0
+_NEWS_S = 2.0
+
+log = logging.getLogger("slidemill.up")
 
 Say = Callable[[str], None]
 
@@ -42,6 +48,10 @@ class Service:
     settings: Settings
     config: Path | None
     say: Say
+    begin: Callable[[], None] = lambda: None
+    """Called once nobody else can be running with the state folder."""
+    tells: bool = False
+    """Whether each slide that ended is named: to a person who looks on, not in a log that is kept."""
     stop: threading.Event = field(default_factory=threading.Event)
     children: list[Child] = field(default_factory=list[Child])
     server: Child | None = None
@@ -54,13 +64,18 @@ class Service:
         Raises Refused where the service runs already with this state folder, EngineUnavailable, LedgerUnavailable.
         """
         with _only_one(self.settings.state):
+            self.begin()
             engine = connect(self.settings.ledger_url)
             migrate(engine)
             metrics = self._metrics(engine)
             try:
                 self._start()
+                news, due = News(engine), 0.0
                 while not self.stop.wait(_LOOK_S):
                     self.guard.look_after()
+                    if self.tells and time.monotonic() > due:
+                        due = time.monotonic() + _NEWS_S
+                        self._tell(news)
                     for child in self._all():
                         child.look_after()
             finally:
@@ -68,6 +83,13 @@ class Service:
                 self.guard.dismiss()
                 metrics()
                 engine.dispose()
+
+    def _tell(self, news: News) -> None:
+        try:
+            for line in news.lines():
+                self.say(line)
+        except SQLAlchemyError as error:
+            log.debug("the ledger cannot be asked: %s", type(error).__name__)
 
     def _metrics(self, engine: Engine) -> Callable[[], None]:
         port = self.settings.metrics_port
@@ -91,8 +113,14 @@ class Service:
         self._patiently(lambda: deploy(self.settings))
         self._start_workers(reached)
         self._patiently(start_now)
+        self._announce()
+
+    def _announce(self) -> None:
+        for folder in self.settings.folders:
+            when = "when its marker is there" if folder.marker else f"{folder.quiet_seconds:g} s after its copy has ended"
+            self.say(f"watching {folder.path}: a slide is taken {when}; stores go to {folder.output}")
         address = self.api.removesuffix("/api")
-        self.say(f"watching {len(self.settings.folders)} folders; Prefect's interface is at {address}")
+        self.say(f"Prefect's interface is at {address} ; `slidemill status` tells of slides; Ctrl-C stops")
 
     def _start_server(self) -> dict[str, str]:
         state = self.settings.state
@@ -174,5 +202,7 @@ def _only_one(state: Path) -> Generator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Refused(f"{state}: slidemill runs already with this state folder") from error
+            raise Refused(
+                f"{state}: slidemill runs already with this state folder; give one command all folders, or another --state"
+            ) from error
         yield

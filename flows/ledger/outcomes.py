@@ -72,10 +72,10 @@ def interrupted(engine: Engine, ticket: Ticket) -> None:
             leave(connection, ticket, State.READY, reason="interrupted", progress=None)
 
 
-def superseded(engine: Engine, ticket: Ticket, reason: str) -> None:
-    """The files are not what they were: they are looked at anew, and become a slide of their own when complete."""
+def superseded(engine: Engine, ticket: Ticket, reason: str, *, gone: bool = False) -> None:
+    """The files are not what they were, or `gone`: they are looked at anew, and become a slide of their own when complete."""
     with writing(engine) as connection:
-        if leave(connection, ticket, State.SUPERSEDED, finished=clock(connection), reason=reason):
+        if leave(connection, ticket, State.GONE if gone else State.SUPERSEDED, finished=clock(connection), reason=reason):
             undecided(connection, ticket.slide)
 
 

@@ -71,6 +71,15 @@ def slides_in(connection: Connection, states: Sequence[State]) -> list[SlideRow]
     return [as_slide(row) for row in connection.execute(query)]
 
 
+def newest(connection: Connection, states: Sequence[State], most: int, text: str = "") -> list[SlideRow]:
+    """Rows in any of the states whose path or id has `text` in it, the one that changed last first."""
+    c = slides.c
+    here = c.path.contains(text, autoescape=True) | c.id.startswith(text, autoescape=True)
+    last = func.coalesce(c.finished, c.started, c.ready, c.seen).desc()
+    query = select(slides).where(c.state.in_(states), here).order_by(last, c.id).limit(most)
+    return [as_slide(row) for row in connection.execute(query)]
+
+
 def matching(engine: Engine, start: str) -> list[SlideRow]:
     """Rows whose id begins so: people type the first characters."""
     with engine.connect() as connection:

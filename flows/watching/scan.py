@@ -107,7 +107,7 @@ def _decide(this: _Pass, known: Mapping[str, Known], now: float) -> None:
         if time.monotonic() > this.deadline:
             this.found.unasked += 1
             continue
-        decided |= _one(this, path, known, now)
+        decided |= _no_slide(this, path) if _is_output(this, path) else _one(this, path, known, now)
 
 
 def _is_list(path: str) -> bool:
@@ -166,12 +166,33 @@ def _one(this: _Pass, path: str, known: Mapping[str, Known], now: float) -> set[
     if probed.kind is None:
         return _accept(this, path, probed, (known, now))
     if probed.kind == "unsupported" and not probed.known_suffix:
-        with writing(this.engine) as connection:
-            decide(connection, folder.name, [path], NOT_A_SLIDE)
-        return {path}
+        return _no_slide(this, path)
     if probed.kind in ("incomplete", "unreadable"):
         return _wait(this, FoundSlide(path, probed.driver, members), now, (probed.kind, probed.message or ""))
     return _refuse(this, FoundSlide(path, probed.driver, members), probed.kind, probed.message or "")
+
+
+def _no_slide(this: _Pass, path: str) -> set[str]:
+    with writing(this.engine) as connection:
+        decide(connection, this.folder.name, [path], NOT_A_SLIDE)
+    return {path}
+
+
+def _is_output(this: _Pass, path: str) -> bool:
+    """Whether this store is what some slide was converted to: two folders may show one place."""
+    if not path.endswith(".zarr"):
+        return False
+    with this.engine.connect() as connection:
+        like = slides.c.output.endswith(f"/{PurePosixPath(path).name}", autoescape=True)
+        outputs = connection.execute(select(slides.c.output).where(like)).scalars()
+        return any("://" not in found and _same(Path(found), this.folder.path / as_path(path)) for found in outputs if found)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _accept(this: _Pass, asked: str, probed: Probed, seen: tuple[Mapping[str, Known], float]) -> set[str]:

@@ -58,12 +58,12 @@ def walk(folder: Folder, outside: Sequence[Path]) -> Mapping[str, Look]:
 
     A Zarr store is one entry, with the look of its metadata. Raises FolderUnavailable.
     """
-    closed = {str(path) for path in outside}
+    closed = {os.path.realpath(path) for path in outside}
     return {as_text(path): found for path, found in _entries(folder, closed)}
 
 
 def _entries(folder: Folder, closed: set[str]) -> Iterator[tuple[str, Look]]:
-    pending = [("", str(folder.path))]
+    pending = [("", os.path.realpath(folder.path))]  # no link is followed below it: the paths of entries are real, too
     while pending:
         below, directory = pending.pop()
         for entry in _listed(directory, must=not below):
