@@ -251,6 +251,8 @@ def test_unit(unit: Path) -> None:
     assert "StartLimitIntervalSec=0" in lines  # a database that is away for an hour must not stop it for good
     if "worker" in unit.name or "control" in unit.name:
         assert "KillSignal=SIGTERM" in lines
+        # Prefect's own worker starts runs as `python`, which systemd's PATH does not have, or has another one of.
+        assert any(line.startswith("ExecStart=/opt/slidemill/bin/slidemill worker --pool ") for line in lines)
     assert not any(re.search(r"nohup|&\s*$|/bin/sh", line) for line in lines if line.startswith("Exec"))
 
 

@@ -111,6 +111,7 @@ def test_a_broken_slide_that_is_copied_again_is_taken(here: Bench, slide: Path) 
     shutil.copy(slide, here.folder / "a.svs")
     here.scan(2)
     assert here.states() == {"a.svs": "superseded", "a.svs#1": "ready"}
+    assert (here.row("a.svs").output or "").endswith("/out/a.ome.zarr"), "nobody else has, or had, a store of that name"
 
 
 def test_companions_belong_to_their_slide(here: Bench, made: Made) -> None:

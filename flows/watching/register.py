@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, null, select
 
 from converter.options import Options
 from flows.ledger.rows import SlideRow, as_slide
@@ -109,6 +109,12 @@ def _generation(connection: Connection, folder: str, path: str) -> int:
     return 0 if last is None else int(last) + 1
 
 
+def _never_was(folder: Folder, path: str) -> ColumnElement[bool]:
+    """Earlier rows of the same file that came to nothing: a slide that is copied again keeps its name."""
+    c = slides.c
+    return and_(c.folder == folder.name, c.path == path, c.state.in_((State.SUPERSEDED, State.GONE)), c.receipt.is_(null()))
+
+
 def free_output(connection: Connection, folder: Folder, path: str) -> str:
     """Where the output of a slide goes: a name that no other slide of the ledger has, so that nothing is ever replaced."""
     source = Path(as_path(path))
@@ -122,7 +128,8 @@ def free_output(connection: Connection, folder: Folder, path: str) -> str:
     while True:
         for name in names:
             output = f"{parent}/{name}"
-            if connection.execute(select(slides.c.id).where(slides.c.output == output).limit(1)).first() is None:
+            taken = select(slides.c.id).where(slides.c.output == output, ~_never_was(folder, path))
+            if connection.execute(taken.limit(1)).first() is None:
                 return output
         names = [f"{stem}-{number}.ome.zarr"]
         number += 1
