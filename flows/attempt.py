@@ -91,6 +91,7 @@ def run_attempt(engine: Engine, settings: Settings, ticket: Ticket, watch: Watch
         _convert(this)
     except Fenced:
         log.info("slide %s: attempt %d was fenced off", ticket.slide, ticket.attempt)
+        patiently(lambda: outcomes.cancelled(engine, ticket), _LEDGER_S)
     except Exception as error:  # noqa: BLE001 - whatever went wrong belongs into the ledger
         patiently(partial(_failed, this, error), _LEDGER_S)
     finally:

@@ -190,6 +190,20 @@ def test_a_wish_to_cancel_is_seen(here: Bench, slide: Path) -> None:
     assert stores(here) == []
 
 
+def test_a_wish_to_cancel_at_the_last_moment(tmp_path: Path, slide: Path) -> None:
+    here = bench(tmp_path, rest="[limits]\nheartbeat_seconds = 60\nlease_seconds = 200\n")
+    ticket = submitted(here, slide)
+
+    def step(name: str, work: Callable[[], object]) -> object:
+        if name == "publish":
+            here.change(ticket.slide, cancel=True)
+        return work()
+
+    assert run(here, ticket, Watch(step=step)) == State.CANCELLED  # type: ignore[arg-type]
+    assert stores(here) == []
+    here.close()
+
+
 def test_a_target_in_the_way_is_not_replaced(here: Bench, slide: Path) -> None:
     ticket, taken = submitted(here, slide), here.place / "out" / "a.ome.zarr"
     taken.mkdir(parents=True)

@@ -72,6 +72,14 @@ def interrupted(engine: Engine, ticket: Ticket) -> None:
             leave(connection, ticket, State.READY, reason="interrupted", progress=None)
 
 
+def cancelled(engine: Engine, ticket: Ticket) -> None:
+    """A wish to cancel that came when nothing was left but to publish. Rows of newer attempts are not touched."""
+    with writing(engine) as connection:
+        row = slide_by_id(connection, ticket.slide)
+        if row is not None and row.cancel and row.state == State.RUNNING:
+            leave(connection, ticket, State.CANCELLED, finished=clock(connection), reason="cancelled", cancel=False)
+
+
 def superseded(engine: Engine, ticket: Ticket, reason: str, *, gone: bool = False) -> None:
     """The files are not what they were, or `gone`: they are looked at anew, and become a slide of their own when complete."""
     with writing(engine) as connection:
