@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 _STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled", "duplicate", "superseded", "gone")
+_ANY = 100_000
+"""A path that is folded cannot be copied."""
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -52,16 +54,16 @@ def _remarks(found: Mapping[str, Any]) -> Iterator[str]:
 def list_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines of a table of slides, each with what came of it."""
     said = [[r["id"], r["path"], r["state"], r["output"] if r["state"] == "done" else r["reason"] or ""] for r in rows]
-    yield from _table(("slide", "path", "state", "output or reason"), said)
+    yield from _table(("slide", "path", "state", "output or reason"), said, _ANY)
 
 
-def _table(head: tuple[str, ...], rows: list[list[str]]) -> Iterator[str]:
+def _table(head: tuple[str, ...], rows: list[list[str]], width: int = 120) -> Iterator[str]:
     table = Table(box=None, pad_edge=False)
     for name in head:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row)
     text = StringIO()
-    Console(file=text, width=120).print(table)
+    Console(file=text, width=width).print(table)
     yield from (line.rstrip() for line in text.getvalue().rstrip().splitlines())
     yield ""
