@@ -84,7 +84,7 @@ def test_status_names_what_ended_and_what_is_seen(here: Bench, capsys: pytest.Ca
     assert not found["stopped"]
     assert run(["status"]) == 0
     said = capsys.readouterr().out
-    assert f"done  {here.row('done.svs').output}\n" in said
+    assert f" {here.row('done.svs').output}\n" in said
     assert "1 files seen" in said
 
 
