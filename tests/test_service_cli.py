@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,12 +20,13 @@ from sqlalchemy import update
 from converter.errors import Refused
 from flows.attempt import Watch, run_attempt
 from flows.cli import run
-from flows.engine.up import Service
+from flows.engine.up import Service, only_one
 from flows.ledger.attempts import Ticket
 from flows.ledger.database import clock
 from flows.ledger.tables import State, marks
 from flows.metrics import serve_metrics
 from flows.news import News
+from flows.process import is_locked
 from flows.watching.scan import scan
 from flows.watching.walk import walk
 from tests.made_svs import MADE as SVS
@@ -175,6 +177,14 @@ def test_a_second_service_is_refused_before_it_changes_anything(here: Bench) -> 
         with pytest.raises(Refused, match="runs already"):
             Service(here.settings, None, print, lambda: begun.append(True)).run()
     assert begun == []
+
+
+def test_a_status_that_is_asked_meanwhile_keeps_nobody_from_starting(here: Bench) -> None:
+    with (here.settings.state / "up.lock").open("w") as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)
+        threading.Timer(0.1, fcntl.flock, (asked, fcntl.LOCK_UN)).start()
+        with only_one(here.settings.state):
+            assert is_locked(here.settings.state / "up.lock")
 
 
 def test_up_without_a_place_for_stores(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:

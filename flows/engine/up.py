@@ -35,6 +35,7 @@ _LOOK_S = 0.5
 _DRAIN_S = 20.0
 _TRIES_S = 5.0
 _NEWS_S = 2.0
+_LOCK_TRIES = 5
 
 log = logging.getLogger("slidemill.up")
 
@@ -63,7 +64,7 @@ class Service:
 
         Raises Refused where the service runs already with this state folder, EngineUnavailable, LedgerUnavailable.
         """
-        with _only_one(self.settings.state):
+        with only_one(self.settings.state):
             self.begin()
             engine = connect(self.settings.ledger_url)
             migrate(engine)
@@ -195,14 +196,17 @@ class Service:
 
 
 @contextmanager
-def _only_one(state: Path) -> Generator[None]:
+def only_one(state: Path) -> Generator[None]:
     """Hold the lock of the state folder; the system lets go of it however this process ends."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "up.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Refused(
-                f"{state}: slidemill runs already with this state folder; give one command all folders, or another --state"
-            ) from error
+        for more in range(_LOCK_TRIES, 0, -1):  # `status` holds it for a moment, when it asks whether somebody does
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if more == 1:
+                    said = "slidemill runs already with this state folder; give one command all folders, or another --state"
+                    raise Refused(f"{state}: {said}") from error
+                time.sleep(0.05)
         yield
