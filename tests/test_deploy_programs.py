@@ -211,6 +211,15 @@ def test_secrets_refuse(tmp_path: Path, user: str, password: str) -> None:
     assert not (tmp_path / "secrets" / "api_auth").exists()
 
 
+def has_certificate(client: httpx.Client, address: str) -> bool:
+    """Whether a connection can be made: the proxy listens before it has a certificate for the name."""
+    try:
+        client.get(address)
+    except httpx.ConnectError:
+        return False
+    return True
+
+
 def test_proxy_asks_for_the_password(tmp_path: Path, upstream: str) -> None:
     caddy = tool("caddy")
     assert make_secrets(tmp_path, "alice", PASSWORD, f"{caddy} hash-password").returncode == 0
@@ -231,6 +240,7 @@ def test_proxy_asks_for_the_password(tmp_path: Path, upstream: str) -> None:
         wait_for(authority.exists)
         with httpx.Client(verify=ssl.create_default_context(cafile=str(authority)), timeout=20.0) as client:
             address = f"https://localhost:{ports['HTTPS_PORT']}"
+            wait_for(lambda: has_certificate(client, address))
             for path in ("/", "/api/ready", "/docs", "/metrics"):
                 assert client.get(f"{address}{path}").status_code == 401
             assert client.get(address, auth=("alice", "wrong")).status_code == 401
