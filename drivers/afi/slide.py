@@ -12,10 +12,11 @@ from pathlib import Path
 from drivers.aperio import slide as aperio
 from drivers.errors import Damaged, DriverError
 from drivers.limits import LIMITS, check
+from drivers.members.files import companion, read_list
+from drivers.members.joined import joined
+from drivers.metadata.units import number
+from drivers.metadata.xmltree import child, children, local, parse_xml
 from drivers.model import Channel, Scene, Slide
-from drivers.tiff.members import companion, joined, read_list
-from drivers.tiff.units import number
-from drivers.tiff.xmltree import child, children, local, parse_xml
 
 
 def open_slide(path: Path) -> Slide:

@@ -20,7 +20,7 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal, snapped
 from drivers.geometry import Shape
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
-from drivers.tiff.color import ycbcr_to_rgb
+from drivers.pictures.color import ycbcr_to_rgb
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
 from drivers.tiff.metadata import icc_of, text

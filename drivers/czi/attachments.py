@@ -18,7 +18,7 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Channel, Level, Pixels, Scene
-from drivers.tiff.jpeg import check_jpeg, frame_size
+from drivers.pictures.jpeg import check_jpeg, frame_size
 from drivers.tiles import Grid
 
 ROLES = {"label": "label", "slidepreview": "preview", "preview": "preview", "thumbnail": "thumbnail", "prescan": "overview"}

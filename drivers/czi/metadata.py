@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from drivers.czi.segments import Region, segment
 from drivers.errors import Damaged
 from drivers.limits import LIMITS, check
+from drivers.metadata.units import number
+from drivers.metadata.xmltree import parse_xml
 from drivers.model import Channel, Facts, PixelSize
-from drivers.tiff.units import number
-from drivers.tiff.xmltree import parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drivers.czi.directory import Block
 from drivers.errors import Damaged, Unsupported
 from drivers.limits import LIMITS, check
-from drivers.tiff.jpeg import check_jpeg, frame_size
+from drivers.pictures.jpeg import check_jpeg, frame_size
 
 COMPRESSIONS = {0: "none", 1: "jpeg", 2: "lzw", 4: "jpegxr", 5: "zstd", 6: "zstd"}
 

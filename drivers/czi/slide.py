@@ -19,8 +19,8 @@ from drivers.czi.segments import Region, file_header, region_of
 from drivers.errors import Damaged, Incomplete, Unsupported
 from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.limits import LIMITS, check
+from drivers.members.files import confined
 from drivers.model import Slide
-from drivers.tiff.omeplanes import confined
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from drivers.dicom.pixels import PixelFacts
 from drivers.errors import Damaged, DriverError
 from drivers.limits import LIMITS, check
 from drivers.model import Pixels
-from drivers.tiff.color import ycbcr_to_rgb
-from drivers.tiff.frames import picture_size
-from drivers.tiff.jpeg import check_end, check_jpeg
+from drivers.pictures.color import ycbcr_to_rgb
+from drivers.pictures.frames import picture_size
+from drivers.pictures.jpeg import check_end, check_jpeg
 
 _JPEG2000 = 34712  # the TIFF compression by which `picture_size` knows the codec
 _SOF55 = b"\xff\xf7"

@@ -11,8 +11,9 @@ from pathlib import Path
 from drivers.errors import Damaged
 from drivers.formats import ndpi
 from drivers.limits import LIMITS, check
+from drivers.members.files import companion, read_list
+from drivers.members.joined import joined
 from drivers.model import Driver, Slide
-from drivers.tiff.members import companion, joined, read_list
 
 _SECTION = b"[nanozoomer digital pathology image set]"
 

@@ -19,7 +19,7 @@ from drivers.gdal.kinds import Kind
 from drivers.gdal.level import Bands, bands_of, build_level
 from drivers.gdal.spool import Spool
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Scene, Slide
-from drivers.tiff.orient import oriented, swaps_axes
+from drivers.pictures.orient import oriented, swaps_axes
 
 _MIRRORED_ROWS = {3, 4, 6, 7}
 """Orientations that show the stored rows from the last to the first, down or across."""

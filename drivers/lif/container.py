@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from drivers.errors import Damaged, Incomplete, LimitExceeded, UnsafePath, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
-from drivers.tiff.xmltree import parse_xml
+from drivers.metadata.xmltree import parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -23,8 +23,8 @@ from drivers.errors import Damaged, Unsupported
 from drivers.geometry import Shape
 from drivers.lif.container import Memory
 from drivers.limits import LIMITS, check
+from drivers.metadata.units import number
 from drivers.model import Level, Pixels
-from drivers.tiff.units import number
 from drivers.tiles import Grid
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drivers.lif.image import Dimension, Layout, Part
+from drivers.metadata.units import number, positive_seconds, positive_um
 from drivers.model import Channel, Facts, PixelSize, Position
-from drivers.tiff.units import number, positive_seconds, positive_um
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -18,9 +18,10 @@ import numpy as np
 from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal
 from drivers.geometry import Box, Shape
+from drivers.metadata.units import number
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.paint import paint
-from drivers.tiff.color import Strongest
+from drivers.pictures.color import Strongest
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
 from drivers.tiff.metadata import facts_of, pixel_size_um, tag, text
@@ -29,7 +30,6 @@ from drivers.tiff.samples import samples_of
 from drivers.tiff.stack import fits
 from drivers.tiff.storage import JPEG
 from drivers.tiff.stripes import build_striped, picture_of
-from drivers.tiff.units import number
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING
 from drivers.errors import Damaged
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Channel, Scene, Slide
-from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
-from drivers.tiff.level import build_level
-from drivers.tiff.metadata import icc_of, tag, text
-from drivers.tiff.omeplanes import FileSet, Planes, confined, names_of, planes_of
-from drivers.tiff.omexml import (
+from drivers.members.files import confined
+from drivers.metadata.omexml import (
     Pixels,
     channels_of,
     facts_of,
@@ -28,10 +24,15 @@ from drivers.tiff.omexml import (
     significant_bits_of,
     time_step_of,
 )
+from drivers.metadata.xmltree import child, parse_xml
+from drivers.model import RGB_CHANNELS, Channel, Scene, Slide
+from drivers.ometiff.planes import FileSet, Planes, names_of, planes_of
+from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
+from drivers.tiff.level import build_level
+from drivers.tiff.metadata import icc_of, tag, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.stack import Stack, add_reduced, layer_of, scale_of, subpages
-from drivers.tiff.xmltree import child, parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.errors import DriverError
 from drivers.limits import LIMITS
-from drivers.model import RGB_CHANNELS, Channel, Facts, Position
-from drivers.omezarr.files import Files
-from drivers.omezarr.node import OME_XML, Group, Json
-from drivers.tiff.omexml import (
+from drivers.metadata.omexml import (
     Pixels,
     channels_of,
     facts_of,
@@ -20,7 +17,10 @@ from drivers.tiff.omexml import (
     position_of,
     significant_bits_of,
 )
-from drivers.tiff.xmltree import child, parse_xml
+from drivers.metadata.xmltree import child, parse_xml
+from drivers.model import RGB_CHANNELS, Channel, Facts, Position
+from drivers.omezarr.files import Files
+from drivers.omezarr.node import OME_XML, Group, Json
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -19,12 +19,12 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, Pixels, PixelSize, Scene, Slide
+from drivers.philips.document import Import, decoded, import_of, quoted, without_pictures
+from drivers.pictures.jpeg import check_end, frame_size
 from drivers.tiff.container import OpenTiff
-from drivers.tiff.jpeg import check_end, frame_size
 from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, text
 from drivers.tiff.opening import open_with
-from drivers.tiff.philipsxml import Import, decoded, import_of, quoted, without_pictures
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.stack import layer_of_page
 from drivers.tiles import Grid

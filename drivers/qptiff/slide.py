@@ -16,11 +16,11 @@ import numpy as np
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
+from drivers.qptiff.notes import Note, channel_of, note_of
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, pixel_size_um, position_um, text
 from drivers.tiff.opening import open_with
-from drivers.tiff.qpi import Note, channel_of, note_of
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.stack import fits, layer_of, sources_of
 

@@ -18,12 +18,12 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
+from drivers.scn.document import Image, collection_of
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import Samples, samples_of
-from drivers.tiff.scnxml import Image, collection_of
 from drivers.tiff.stack import PLANES, Layer, fits, layer_of, layer_of_page, sources_of
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels
-from drivers.tiff.frames import picture_size
-from drivers.tiff.jpeg import check_jpeg
+from drivers.pictures.frames import picture_size
+from drivers.pictures.jpeg import check_jpeg
 from drivers.tiff.raw import Window, read_rows
 from drivers.tiff.storage import JPEG, Plane, Storage, compression_name, plane_of, storage_of
 from drivers.tiles import Grid

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drivers.metadata.units import number, positive_seconds, positive_um
 from drivers.model import Channel, PixelSize
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.metadata import pixel_size_um, resolution
-from drivers.tiff.units import number, positive_seconds, positive_um
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from drivers.errors import Damaged, Unsupported
-from drivers.tiff.color import FirstSamples, Inverted, Palette, YCbCr, cmyk_to_rgb, palette_of, ycbcr_to_rgb
+from drivers.pictures.color import FirstSamples, Inverted, Palette, YCbCr, cmyk_to_rgb, palette_of, ycbcr_to_rgb
 from drivers.tiff.level import Convert, LevelFacts
 from drivers.tiff.metadata import tag
 from drivers.tiff.storage import JPEG, JPEG2000

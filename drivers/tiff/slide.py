@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged, DriverError
 from drivers.model import RGB_CHANNELS, Channel, Level, PixelSize, Scene, Slide
+from drivers.pictures.orient import oriented, swaps_axes
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, tag, text
 from drivers.tiff.microscope import Notes, notes_of
 from drivers.tiff.opening import open_with
-from drivers.tiff.orient import oriented, swaps_axes
 from drivers.tiff.pyramid import page_stacks
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.series import kind_of, series_stacks

@@ -19,7 +19,7 @@ from drivers.files import ByteSource
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import Level, Pixels
-from drivers.tiff.jpeg import EOI, check_end, frame_offset, frame_size
+from drivers.pictures.jpeg import EOI, check_end, frame_offset, frame_size
 from drivers.tiff.level import LevelFacts
 from drivers.tiff.metadata import tag
 from drivers.tiles import Grid

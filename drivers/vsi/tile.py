@@ -6,8 +6,8 @@ import numpy as np
 
 from drivers.errors import Damaged
 from drivers.model import Pixels
-from drivers.tiff.frames import picture_size
-from drivers.tiff.jpeg import check_end, frame_size
+from drivers.pictures.frames import picture_size
+from drivers.pictures.jpeg import check_end, frame_size
 from drivers.vsi.ets import BMP, JPEG, JPEG2000, JPEG_LOSSLESS, PNG, RAW, Header
 
 _TIFF_CODES = {JPEG2000: 34712, PNG: 34933}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from drivers.czi.pixels import red_first
 from drivers.errors import Damaged, Unsupported
-from drivers.tiff.jpeg import check_jpeg, frame_offset
+from drivers.pictures.jpeg import check_jpeg, frame_offset
 
 JPEG_START = b"\xff\xd8\xff"
 ZLIB_MARK = b"WZL"

@@ -1,49 +1,18 @@
-"""Slides that are lists of files, one per channel (NDPIS, AFI): companions found safely, and their scenes made one."""
+"""Slides that are lists of files, one per channel (NDPIS, AFI): their scenes made one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import cast
 
-from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath
+from drivers.errors import Damaged, DriverError
 from drivers.files import open_source
 from drivers.geometry import Box
-from drivers.limits import check
 from drivers.model import Channel, Level, Pixels, Scene, Slide
 from drivers.tiles import Tile
-
-LIST_BYTES = 1 << 20
-
-
-def read_list(path: Path) -> str:
-    """The text of a list of files; raises LimitExceeded where it is larger than any scanner writes."""
-    source = open_source(path)
-    try:
-        check(f"{path.name}: the number of bytes of the list", source.size, LIST_BYTES)
-        return source.read(0, source.size).decode("utf-8-sig", "replace")
-    finally:
-        source.close()
-
-
-def companion(path: Path, name: str) -> Path:
-    """A listed file beside the list; raises UnsafePath where its name leads elsewhere, Incomplete where it is absent.
-
-    Names with a folder are not cut down to their last part: what they mean is not known.
-    """
-    plain = name.strip().removeprefix("./").removeprefix(".\\")
-    if plain in {"", ".", ".."} or not plain.isprintable() or PureWindowsPath(plain).name != plain or "/" in plain:
-        raise UnsafePath(f"{path.name}: lists {plain[:120]!r}, which is no file beside it")
-    folder, found = path.parent.resolve(), path.parent / plain
-    if found.resolve().parent != folder:
-        raise UnsafePath(f"{path.name}: lists {plain[:120]!r}, which leads out of its folder")
-    if found.resolve() == path.resolve():
-        raise UnsafePath(f"{path.name}: lists itself")
-    if not found.exists():
-        raise Incomplete(f"{path.name}: {plain} is missing; put it beside it")
-    return found
 
 
 def joined(path: Path, driver: str, files: Sequence[Path], opener: Callable[[Path], Slide], text: str) -> Slide:

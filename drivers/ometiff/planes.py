@@ -6,37 +6,25 @@ and PlaneCount, all pages of the file are meant. A UUID names the file that hold
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.errors import Damaged, Incomplete, UnsafePath
+from drivers.errors import Damaged
 from drivers.limits import LIMITS, check
+from drivers.members.files import confined
+from drivers.metadata.omexml import Pixels
+from drivers.metadata.xmltree import child, children
 from drivers.tiff.container import OpenTiff, open_tiff
 from drivers.tiff.metadata import text
-from drivers.tiff.omexml import Pixels
 from drivers.tiff.stack import PLANES
-from drivers.tiff.xmltree import child, children
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from tifffile import TiffPage
-
-
-def confined(folder: Path, name: str) -> Path:
-    """The file `name` in `folder`. Raises UnsafePath where links or dots lead out of it, Incomplete if it is absent."""
-    path = folder / name
-    root, real = os.path.realpath(folder), os.path.realpath(path)
-    if os.path.commonpath([root, real]) != root:
-        raise UnsafePath(f"names the file {name!r}, which lies outside its folder: it is not opened")
-    if not path.exists():
-        raise Incomplete(f"belongs to a set, of which {name!r} is not there; put all files of the set into one folder")
-    return path
 
 
 @dataclass(slots=True)

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged
+from drivers.metadata.units import length_um, number, positive_seconds, positive_um
+from drivers.metadata.xmltree import child, children
 from drivers.model import Channel, Facts, PixelSize, Position
-from drivers.tiff.units import length_um, number, positive_seconds, positive_um
-from drivers.tiff.xmltree import child, children
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged
-from drivers.tiff.units import number
-from drivers.tiff.xmltree import children, local, parse_xml
+from drivers.metadata.units import number
+from drivers.metadata.xmltree import children, local, parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

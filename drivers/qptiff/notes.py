@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged
+from drivers.metadata.units import number
+from drivers.metadata.xmltree import child, children, local, parse_xml
 from drivers.model import Channel
 from drivers.tiff.metadata import text
-from drivers.tiff.units import number
-from drivers.tiff.xmltree import child, children, local, parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -1,0 +1,1 @@
+"""What encoded pictures of several formats share: JPEG markers, sizes, colour, orientation."""
