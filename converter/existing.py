@@ -21,7 +21,7 @@ from drivers.errors import Unreadable
 from drivers.limits import LIMITS
 from drivers.location import Location, Url
 from drivers.model import Slide
-from drivers.omezarr.files import Files, LocalFiles
+from drivers.zarrstore.files import Files, LocalFiles
 
 _SPARE = 64 << 20
 

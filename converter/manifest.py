@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from converter.stage import Entry
-from drivers.omezarr.files import Files
+from drivers.zarrstore.files import Files
 
 MANIFEST = "OME/manifest.json"
 FORMAT = 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from converter.manifest import MANIFEST
 from drivers.limits import LIMITS
-from drivers.omezarr.files import Files, joined
+from drivers.zarrstore.files import Files, joined
 
 Finding = tuple[str, str | None]
 """Where, and what does not hold; None where it holds."""

@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from converter.errors import OutputFailed
 from drivers.location import Location
-from drivers.omezarr.files import Files, LocalFiles
+from drivers.zarrstore.files import Files, LocalFiles
 
 STAGES = ".stage"
 OWNER = "owner.json"

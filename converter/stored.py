@@ -13,8 +13,8 @@ from converter.rules import array_document
 from drivers.errors import Incomplete
 from drivers.location import Location
 from drivers.model import Pixels
-from drivers.omezarr.array import ChunkReader, read_array
-from drivers.omezarr.files import Files, LocalFiles
+from drivers.zarrstore.array import ChunkReader, read_array
+from drivers.zarrstore.files import Files, LocalFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def files_of(store: Location) -> Files:
     """The files of a store; raises DriverError for a URL that is none of an object store or web server."""
     if isinstance(store, Path):
         return LocalFiles(store)
-    from drivers.omezarr.remote import RemoteFiles
+    from drivers.zarrstore.remote import RemoteFiles
 
     return RemoteFiles(store)
 

@@ -29,7 +29,7 @@ from drivers.errors import Damaged, DriverError, Unreadable
 from drivers.geometry import Box, Shape
 from drivers.location import Location
 from drivers.model import Level, Pixels, Scene, Slide
-from drivers.omezarr.files import Files, LocalFiles
+from drivers.zarrstore.files import Files, LocalFiles
 from drivers.paint import paint
 from drivers.tiles import Tile
 

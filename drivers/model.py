@@ -5,47 +5,20 @@ Axes are always t, c, z, y, x. Lengths are micrometres, times seconds, wavelengt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from drivers.block import BlockRequest, LevelInfo, level_info, read_block
 from drivers.geometry import Shape
+from drivers.level import Level, Pixels
 from drivers.location import Location, Remote, Url
-from drivers.tiles import TileIndex
 
-if TYPE_CHECKING:
-    from drivers.block import LevelInfo
-
-Pixels = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One resolution of a scene as it is stored.
-
-    `read(key)` decodes one stored block to a five-axis array of `dtype`. It may be called from any thread and holds no
-    shared lock; it raises `Damaged` when the block is not whole. The array is the caller's, but may be read-only.
-    """
-
-    shape: Shape
-    dtype: np.dtype[Any]
-    index: TileIndex
-    read: Callable[[Hashable], Pixels]
-    tile: Shape
-    """Usual stored tile: a hint for the order of reading."""
-    fill: float
-    """Value of pixels that no tile covers: white for brightfield, else 0."""
-    scale: float
-    """Nominal down-sampling factor against level 0, snapped to an integer where the sizes allow it."""
-    compression: str
-    """As stored: "jpeg", "jpeg2000", "lzw", "none", ..."""
-    interleaved: bool = False
-    """Whether a decoded block keeps its channels side by side in memory: a hint for the memory order of copies."""
+__all__ = ["RGB_CHANNELS", "Channel", "Driver", "Facts", "Level", "PixelSize", "Pixels", "Position", "Scene", "Slide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +160,7 @@ class Scene:
 
     def get_zoom_level_info(self, index: int) -> LevelInfo:
         """Size, scale, magnification and tile of a stored level."""
-        from drivers.block import level_info
-
-        return level_info(self, index)
+        return level_info(self.levels, index, self.magnification)
 
     def get_channel_name(self, index: int) -> str | None:
         """Name of a channel."""
@@ -209,9 +180,7 @@ class Scene:
         frames: tuple[int, int] = (0, 1),
     ) -> Pixels:
         """Read a region as slideio does: see `drivers.block.read_block`."""
-        from drivers.block import BlockRequest, read_block
-
-        return read_block(self, BlockRequest(rect, size, channels, slices, frames))
+        return read_block(self.levels, BlockRequest(rect, size, channels, slices, frames))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from drivers.errors import Damaged
 from drivers.geometry import Box
-from drivers.model import Level, Pixels
+from drivers.level import Level, Pixels
 from drivers.tiles import Tile
 
 

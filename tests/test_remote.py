@@ -22,7 +22,7 @@ from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, Unre
 from drivers.geometry import Box
 from drivers.location import Url, location
 from drivers.model import Level, Pixels, Scene, Slide
-from drivers.omezarr import remote
+from drivers.zarrstore import remote
 from flows.naming import store_name
 from tests import test_conformance as contract
 from tests.made_omezarr import STORES, Store, make_layout, make_plate, make_store, picture
@@ -341,7 +341,7 @@ def test_without_credentials(prefix: str, monkeypatch: pytest.MonkeyPatch, web: 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", web.url("").rstrip("/"))  # the machine tells no credentials
-    monkeypatch.setattr("drivers.omezarr.remote._CREDENTIAL_HOSTS", ("latest/api/token", "latest/meta-data"))
+    monkeypatch.setattr("drivers.zarrstore.remote._CREDENTIAL_HOSTS", ("latest/api/token", "latest/meta-data"))
     with pytest.raises(Unreadable, match=r"a\.zarr: access is refused; .*AWS_ACCESS_KEY_ID"):
         open_slide(f"{prefix}/a.zarr")
 
@@ -403,7 +403,7 @@ def test_huge_documents_are_not_fetched(web: WebServer, monkeypatch: pytest.Monk
     from drivers import limits
 
     make_store(web.folder / "a.zarr", OLD)
-    monkeypatch.setattr("drivers.omezarr.node.LIMITS", replace(limits.LIMITS, metadata_bytes=20))
+    monkeypatch.setattr("drivers.zarrstore.node.LIMITS", replace(limits.LIMITS, metadata_bytes=20))
     with pytest.raises(LimitExceeded, match=r"a\.zarr: the size of \.zattrs is"):
         open_slide(web.url("a.zarr"))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from drivers.limits import check
 from drivers.location import Url
-from drivers.omezarr.remote import RemoteFiles
+from drivers.zarrstore.remote import RemoteFiles
 
 
 class WithRoot:

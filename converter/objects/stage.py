@@ -26,7 +26,7 @@ from converter.objects.reading import WithRoot
 from converter.publish import exists_error
 from converter.stage import STAGES, Entry
 from drivers.location import Url
-from drivers.omezarr.files import joined
+from drivers.zarrstore.files import joined
 
 AT_ONCE = 8
 IN_FLIGHT_BYTES = 64 << 20

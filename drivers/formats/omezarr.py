@@ -15,8 +15,8 @@ def matches(path: Path, head: bytes) -> bool:
     """A folder that is a Zarr group or array; whether it is OME-Zarr is said when it is opened."""
     if head or not path.is_dir():
         return False
-    from drivers.omezarr.files import LocalFiles
-    from drivers.omezarr.node import is_store
+    from drivers.zarrstore.files import LocalFiles
+    from drivers.zarrstore.node import is_store
 
     return is_store(LocalFiles(path))
 

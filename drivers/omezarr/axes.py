@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from drivers.errors import Damaged, Unsupported
 from drivers.geometry import Shape
 from drivers.model import Pixels
-from drivers.omezarr.node import Json, as_list
+from drivers.zarrstore.node import Json, as_list
 
 LETTERS = "tczyx"
 _LENGTHS_UM = {

@@ -19,8 +19,8 @@ from drivers.metadata.omexml import (
 )
 from drivers.metadata.xmltree import child, parse_xml
 from drivers.model import RGB_CHANNELS, Channel, Facts, Position
-from drivers.omezarr.files import Files
-from drivers.omezarr.node import OME_XML, Group, Json
+from drivers.zarrstore.files import Files
+from drivers.zarrstore.node import OME_XML, Group, Json
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -16,10 +16,10 @@ from drivers.errors import DriverError, Incomplete, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.location import Location, Remote, Url
 from drivers.model import PixelSize, Scene, Slide
-from drivers.omezarr.files import Files, LocalFiles, joined, last
+from drivers.zarrstore.files import Files, LocalFiles, joined, last
 from drivers.omezarr.metadata import Document, describe, document_of
 from drivers.omezarr.multiscale import image_of
-from drivers.omezarr.node import Group, as_dict, as_list, is_store, read_group
+from drivers.zarrstore.node import Group, as_dict, as_list, is_store, read_group
 
 _ROLES = {"label", "label image", "macro", "macro image", "thumbnail", "thumbnail image", "overview", "overview image"}
 """Names that Bio-Formats and QuPath give the images which are not the specimen."""
@@ -50,7 +50,7 @@ def open_slide(path: Path) -> Slide:
 
 def open_url(url: Url) -> Slide:
     """Open a store behind an http, https or s3 URL. Raises a DriverError that names its last part."""
-    from drivers.omezarr.remote import Denied, RemoteFiles, denied
+    from drivers.zarrstore.remote import Denied, RemoteFiles, denied
 
     def opened() -> Slide:
         remote = RemoteFiles(url)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from drivers.errors import Damaged, DriverError, LimitExceeded, Unreadable, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.location import RemoteObject, Url, check_url
-from drivers.omezarr.files import MOST_FILES, last
-from drivers.omezarr.node import METADATA
+from drivers.zarrstore.files import MOST_FILES, last
+from drivers.zarrstore.node import METADATA
 
 if TYPE_CHECKING:
     from obstore.store import HTTPStore, S3Store

@@ -15,7 +15,7 @@ import numpy as np
 from drivers.errors import Damaged, DriverError, LimitExceeded, Unsupported
 from drivers.limits import LIMITS
 from drivers.model import Pixels
-from drivers.omezarr.node import Json
+from drivers.zarrstore.node import Json
 
 _FILTERS = {"shuffle", "delta", "fixedscaleoffset", "quantize", "bitround", "astype", "fletcher32", "crc32", "adler32"}
 """Filters that numcodecs decodes. Not those that run or load anything (pickle, json)."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from drivers.errors import Damaged, UnsafePath
 from drivers.limits import LIMITS
-from drivers.omezarr.files import Files, joined, last
+from drivers.zarrstore.files import Files, joined, last
 
 V3, V2_GROUP, V2_ARRAY, V2_ATTRIBUTES = "zarr.json", ".zgroup", ".zarray", ".zattrs"
 OME_XML = "OME/METADATA.ome.xml"

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.model import Pixels
-from drivers.omezarr.codecs import Chain, chain_v2, chain_v3, check_chunk, checked, named
-from drivers.omezarr.files import Files, joined, last
-from drivers.omezarr.node import V2_ARRAY, V3, Json, as_dict, as_list, read_json, sizes
+from drivers.zarrstore.codecs import Chain, chain_v2, chain_v3, check_chunk, checked, named
+from drivers.zarrstore.files import Files, joined, last
+from drivers.zarrstore.node import V2_ARRAY, V3, Json, as_dict, as_list, read_json, sizes
 
 _NOWHERE = 2**64 - 1
 Index = NDArray[np.uint64]
