@@ -29,9 +29,9 @@ from drivers.errors import Damaged, DriverError, Unreadable
 from drivers.geometry import Box, Shape
 from drivers.location import Location
 from drivers.model import Level, Pixels, Scene, Slide
-from drivers.zarrstore.files import Files, LocalFiles
 from drivers.paint import paint
 from drivers.tiles import Tile
+from drivers.zarrstore.files import Files, LocalFiles
 
 _QUICK_BOXES = 3
 _QUICK_SIDE = 256

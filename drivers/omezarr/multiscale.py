@@ -11,11 +11,11 @@ from drivers.errors import Damaged, Incomplete
 from drivers.factors import nominal
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels
-from drivers.zarrstore.array import Array, ChunkReader, read_array
 from drivers.omezarr.axes import Axes, axes_of
+from drivers.tiles import Grid
+from drivers.zarrstore.array import Array, ChunkReader, read_array
 from drivers.zarrstore.files import last
 from drivers.zarrstore.node import Group, Json, as_dict, as_list
-from drivers.tiles import Grid
 
 _WHOLE = 0.01
 _MOST_LISTED = 1 << 20

@@ -16,9 +16,9 @@ from drivers.errors import DriverError, Incomplete, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.location import Location, Remote, Url
 from drivers.model import PixelSize, Scene, Slide
-from drivers.zarrstore.files import Files, LocalFiles, joined, last
 from drivers.omezarr.metadata import Document, describe, document_of
 from drivers.omezarr.multiscale import image_of
+from drivers.zarrstore.files import Files, LocalFiles, joined, last
 from drivers.zarrstore.node import Group, as_dict, as_list, is_store, read_group
 
 _ROLES = {"label", "label image", "macro", "macro image", "thumbnail", "thumbnail image", "overview", "overview image"}
