@@ -14,20 +14,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from converter.contents import scenes_of, write_groups, write_icc, write_image, write_manifest, write_ome_xml, write_root
+from converter.checking.stored import open_directly, open_with_zarr
 from converter.errors import NotTrue, OverMemory, SourceChanged
-from converter.existing import finished_before, refuse_early, require_space
 from converter.fingerprint import Look, slide_fingerprint, slide_look
 from converter.options import Options
-from converter.plan import ImagePlan
-from converter.planning import SlidePlan, plan_slide
-from converter.privacy import left_out
-from converter.publish import publish
+from converter.planning.image import ImagePlan
+from converter.planning.privacy import left_out
+from converter.planning.slide import SlidePlan, plan_slide
+from converter.publishing.existing import finished_before, refuse_early, require_space
+from converter.publishing.publish import publish
+from converter.publishing.stage import Stage, open_stage
 from converter.receipt import Receipt
-from converter.run import Amount, Damage, Work, run_image
-from converter.stage import Stage, open_stage
-from converter.stored import open_directly, open_with_zarr
 from converter.version import product_version
+from converter.writing.contents import (
+    scenes_of,
+    write_groups,
+    write_icc,
+    write_image,
+    write_manifest,
+    write_ome_xml,
+    write_root,
+)
+from converter.writing.run import Amount, Damage, Work, run_image
 from drivers import open_slide
 from drivers.errors import Unreadable
 from drivers.location import Location
@@ -141,7 +149,7 @@ def _stage_for(target: Location, conversion: Conversion) -> tuple[Stage, Callabl
     if isinstance(target, Path):
         local = open_stage(target)
         return local, lambda: publish(local, target, replace=replacing)
-    from converter.objects.stage import open_object_stage
+    from converter.publishing.object_stage import open_object_stage
 
     remote = open_object_stage(target, replace=replacing, stopped=conversion.stop.is_set)
     return remote, lambda: remote.publish(replace=replacing)
@@ -257,7 +265,7 @@ def _receipt(slide: Slide, plan: SlidePlan, place: _Place, done: tuple[_Written,
 def _verify(stage: Stage, slide: Slide, options: Options) -> None:
     if options.verify == "none":
         return
-    from converter.verify import verify_store
+    from converter.checking.verify import verify_store
 
     opener = open_with_zarr if options.verify == "full" else open_directly
     report = verify_store(stage.store, slide=slide, depth=options.verify, opener=opener, files=stage.files)

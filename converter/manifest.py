@@ -9,15 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from converter.stage import Entry
 from drivers.zarrstore.files import Files
 
 MANIFEST = "OME/manifest.json"
 FORMAT = 1
 _MOST_BYTES = 1 << 30
 ROOT_METADATA = frozenset({"zarr.json", ".zattrs", ".zgroup"})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One written file: path in the store, bytes, SHA-256 in hex."""
+
+    path: str
+    size: int
+    sha256: str
 
 
 def manifest_bytes(entries: Sequence[Entry]) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converter.options import Options
-from converter.plan import ImagePlan
+from converter.planning.image import ImagePlan
 from drivers.geometry import Shape
 
 KEY = "slidemill"

@@ -20,6 +20,12 @@ def blank(level: Level, box: Box) -> Pixels:
     return np.full((t, c, z, y, x), level.fill, level.dtype)
 
 
+def filler(level: Level, tile: Tile) -> Pixels:
+    """What is shown instead of a tile that cannot be read."""
+    extent = tile.box.shape.plus(tile.crop)
+    return np.broadcast_to(np.array(level.fill, level.dtype), extent)
+
+
 def vacant(level: Level, box: Box) -> bool:
     """Whether no tile lies in `box`: painting it would give the level's fill and nothing else."""
     return next(iter(level.index.tiles(box)), None) is None

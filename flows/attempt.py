@@ -19,7 +19,7 @@ from converter.errors import Busy, Cancelled
 from converter.fingerprint import fingerprint
 from converter.options import Options
 from converter.receipt import Receipt
-from converter.run import Amount
+from converter.writing.run import Amount
 from drivers.discovery import open_slide
 from drivers.location import Location, location
 from flows.ledger import attempts, outcomes

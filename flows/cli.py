@@ -165,7 +165,7 @@ def plan(
     """What convert would write with the same options; writes nothing."""
     options = _options(profile, locals())
     _check_progress(progress)
-    from converter.planning import plan_slide
+    from converter.planning.slide import plan_slide
     from drivers.discovery import open_slide
     from flows.outcome import KNOWN
     from flows.text import plan_lines
@@ -267,7 +267,7 @@ def verify(
         raise typer.BadParameter(f"--depth is quick or full, not {depth!r}")
     from contextlib import nullcontext
 
-    from converter.verify import verify_store
+    from converter.checking.verify import verify_store
     from drivers.discovery import open_slide
     from drivers.location import location
     from flows.outcome import KNOWN

@@ -19,10 +19,10 @@ _HEAD = (
 
 def run_demo(folder: Path | None) -> int:
     """Make, convert, verify; prints what happens and returns 0 when the store is right."""
+    from converter.checking.verify import verify_store
     from converter.convert import Conversion, convert
     from converter.options import Options
-    from converter.planning import plan_slide
-    from converter.verify import verify_store
+    from converter.planning.slide import plan_slide
     from drivers import open_slide
     from flows.progress import observers
 

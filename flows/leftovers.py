@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from converter.stage import OWNER, STAGES
+from converter.publishing.stage import OWNER, STAGES
 from flows.ledger.rows import SlideRow
 from flows.process import parsed, pid_here
 

@@ -9,7 +9,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from converter.stage import process_start
+from converter.publishing.stage import process_start
 
 
 def machine() -> str:

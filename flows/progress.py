@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from converter.convert import Observer, unobserved
-from converter.run import Amount
+from converter.writing.run import Amount
 from drivers.location import Location
 
 

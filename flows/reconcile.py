@@ -16,8 +16,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from converter.existing import stored_receipt
-from converter.stored import files_of
+from converter.checking.record import stored_receipt
+from converter.checking.stored import files_of
 from drivers.errors import DriverError
 from drivers.location import location
 from flows.dispatch import Dispatcher, EngineUnavailable, Run, RunState

@@ -557,7 +557,7 @@ def test_inspect_is_lean(slide: Path) -> None:
     script = "import sys\nfrom flows.cli import run\ncode = run(sys.argv[1:])\nprint('\\0'.join(sys.modules))\nsys.exit(code)"
     loaded = _imported(script, ["inspect", str(slide)])
     assert "tifffile" in loaded
-    assert not loaded & {"prefect", "zarr", "cv2", "fastapi", "ome_types", "tensorstore", "converter.run"}
+    assert not loaded & {"prefect", "zarr", "cv2", "fastapi", "ome_types", "tensorstore", "converter.writing.run"}
 
 
 def _imported(script: str, words: list[str]) -> set[str]:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter.jobs import JOB_BYTES, job_shape, jobs, segments, z_order
 from converter.options import Options
-from converter.plan import LevelPlan, Source, plan_image
+from converter.planning.image import LevelPlan, Source, plan_image
+from converter.planning.jobs import JOB_BYTES, job_shape, jobs, segments, z_order
 from drivers.geometry import Shape
 from drivers.model import Level
 from tests.memory_driver import memory_level, memory_scene

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from converter.verify import verify_store
+from converter.checking.verify import verify_store
 from drivers import open_slide
 from tests.made_svs import Svs, make_svs
 from tests.waiting import wait_for

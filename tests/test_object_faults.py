@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from converter.checking.verify import verify_store
 from converter.errors import ConverterError, Denied, OutputFailed, Unreachable, Unusable
 from converter.objects.client import Client, Patience
-from converter.verify import verify_store
 from drivers.location import Url
 from drivers.model import Slide
 from flows.cli import run
@@ -36,7 +36,7 @@ def proxy(object_server: ObjectServer, prefix: str, monkeypatch: pytest.MonkeyPa
     with proxy_of(object_server.url) as found:
         monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
         patience = {"request_s": 3.0, "longest_s": 0.3, "quiet_s": 1.0}
-        monkeypatch.setattr("converter.objects.stage.Client", lambda url: Client(url, Patience(**patience)))
+        monkeypatch.setattr("converter.publishing.object_stage.Client", lambda url: Client(url, Patience(**patience)))
         yield found
 
 
@@ -225,8 +225,8 @@ def test_cleaning_up_without_a_server_ends_soon(
     # The claim is left; its holder is this process, which lives: another machine would wait for the lease.
     with pytest.raises(ConverterError, match="is being written by"):
         converted(slide, target)
-    monkeypatch.setattr("converter.objects.claim._machine", lambda: "another")
-    monkeypatch.setattr("converter.objects.claim.LEASE_S", -1.0)
+    monkeypatch.setattr("converter.publishing.claim._machine", lambda: "another")
+    monkeypatch.setattr("converter.publishing.claim.LEASE_S", -1.0)
     assert converted(slide, target).status == "done"
     sound(object_server, target, slide, proxy)
 

@@ -15,11 +15,11 @@ import obstore
 import pytest
 
 from converter import convert as convert_module
+from converter.checking.verify import verify_store
 from converter.errors import Busy, OutputFailed, Refused
-from converter.objects.claim import Claim, Lost
 from converter.objects.client import Client
-from converter.objects.stage import open_object_stage
-from converter.verify import verify_store
+from converter.publishing.claim import Claim, Lost
+from converter.publishing.object_stage import open_object_stage
 from drivers import open_slide
 from drivers.location import Url
 from drivers.model import Slide
@@ -80,7 +80,7 @@ def test_a_claim_keeps_others_out_until_it_is_old(
     with pytest.raises(Busy, match="on elsewhere"):
         converted(slide, target)
     with monkeypatch.context() as patch:
-        patch.setattr("converter.objects.claim.LEASE_S", -1.0)
+        patch.setattr("converter.publishing.claim.LEASE_S", -1.0)
         converted(slide, target)
     assert verify_store(target, slide=slide, depth="full").violations == []
     before = contents(object_server, target.text)
@@ -93,8 +93,8 @@ def test_a_claim_keeps_others_out_until_it_is_old(
 
 
 def test_a_claim_is_renewed(object_server: ObjectServer, target: Url, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converter.objects.claim.RENEW_S", 0.05)
-    monkeypatch.setattr("converter.objects.claim.GIVE_UP_S", 2.0)
+    monkeypatch.setattr("converter.publishing.claim.RENEW_S", 0.05)
+    monkeypatch.setattr("converter.publishing.claim.GIVE_UP_S", 2.0)
     stage = stage_at(target)
     before = stage.claim._etag
     time.sleep(2.5)
@@ -112,7 +112,7 @@ def test_killed_before_it_looked_no_claim_gives_away_what_is_there(
     stage_at(target).client.close()
     other_host(object_server, target, began=False)
     obstore.put(client, "letter.txt", b"dear")
-    monkeypatch.setattr("converter.objects.claim.LEASE_S", -1.0)
+    monkeypatch.setattr("converter.publishing.claim.LEASE_S", -1.0)
     for _ in range(2):
         with pytest.raises(Refused, match="no store"):
             converted(slide, target)
@@ -121,7 +121,7 @@ def test_killed_before_it_looked_no_claim_gives_away_what_is_there(
 
 def test_who_could_not_renew_stops_writing(object_server: ObjectServer, target: Url, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = stage_at(target)
-    monkeypatch.setattr("converter.objects.claim.GIVE_UP_S", -1.0)  # as after a pause that long
+    monkeypatch.setattr("converter.publishing.claim.GIVE_UP_S", -1.0)  # as after a pause that long
     with pytest.raises(Lost, match="could not be renewed"):
         stage.write("0/c/0", [b"late"])
     stage.discard()
@@ -133,7 +133,7 @@ def test_a_late_write_of_a_dead_run_is_put_right(
 ) -> None:
     stage_at(target).client.close()  # its claim stays
     other_host(object_server, target)
-    monkeypatch.setattr("converter.objects.claim.LEASE_S", -1.0)
+    monkeypatch.setattr("converter.publishing.claim.LEASE_S", -1.0)
     really = Claim.acquire
 
     async def acquire(claim: Claim) -> None:

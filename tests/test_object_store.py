@@ -14,13 +14,13 @@ import numpy as np
 import obstore
 import pytest
 
-from converter.contents import write_manifest
+from converter.checking.verify import verify_store
 from converter.convert import Conversion, convert
 from converter.errors import NotTrue, OutputFailed, Refused
 from converter.objects.client import Client
-from converter.objects.stage import open_object_stage
 from converter.options import Options
-from converter.verify import verify_store
+from converter.publishing.object_stage import open_object_stage
+from converter.writing.contents import write_manifest
 from drivers.location import Url
 from drivers.model import Slide
 from flows.cli import run
@@ -161,7 +161,7 @@ def test_a_replacement_that_fails_leaves_the_old_store(
         assert opens(target)
         raise NotTrue("no")
 
-    monkeypatch.setattr("converter.verify.verify_store", lying)
+    monkeypatch.setattr("converter.checking.verify.verify_store", lying)
     with pytest.raises(NotTrue):
         converted(slide_in(tmp_path / "in", 2), target, exists="replace")
     assert contents(object_server, target.text.rpartition("/")[0]) == before
@@ -265,7 +265,7 @@ def test_verify_with_wrong_credentials(
 def test_nobody_listens(target: Url, slide: Slide, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     from converter.objects.client import Patience
 
-    monkeypatch.setattr("converter.objects.stage.Client", lambda url: Client(url, Patience(request_s=0.5)))
+    monkeypatch.setattr("converter.publishing.object_stage.Client", lambda url: Client(url, Patience(request_s=0.5)))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(OutputFailed) as caught:
         converted(slide, target)

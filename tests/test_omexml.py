@@ -13,7 +13,7 @@ import ome_types
 import pytest
 from ome_types.model import OME, Pixels_DimensionOrder, PixelType
 
-from converter.omexml import ome_xml, pixel_type
+from converter.writing.omexml import ome_xml, pixel_type
 from drivers.errors import Damaged
 from drivers.model import Channel, Facts, PixelSize, Position, Scene
 from tests.memory_driver import memory_level, memory_scene

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from converter.errors import OptionError
 from converter.options import Options
-from converter.plan import ImagePlan, plan_image
-from converter.planning import plan_slide
+from converter.planning.image import ImagePlan, plan_image
+from converter.planning.slide import plan_slide
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels, Scene
 from drivers.tiles import Grid

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import zarr
 
+from converter.checking.verify import verify_store
 from converter.errors import Cancelled, NoSpace, OutputFailed, Refused, SourceChanged
-from converter.publish import publish
-from converter.stage import OWNER, STAGES, collect, open_stage
-from converter.verify import verify_store
+from converter.publishing.publish import publish
+from converter.publishing.stage import OWNER, STAGES, collect, open_stage
 from drivers.errors import Unreadable
 from drivers.model import Slide
 from flows.outcome import error_json, exit_code
@@ -106,7 +106,7 @@ def test_target_that_comes_into_being_meanwhile_is_refused(slide: Slide, out: Pa
             return SimpleNamespace(ok=True, violations=[])
 
         with monkeypatch.context() as patch:
-            patch.setattr("converter.verify.verify_store", verify)
+            patch.setattr("converter.checking.verify.verify_store", verify)
             with pytest.raises(Refused):
                 converted(slide, target)
         assert names(target) == (["letter.txt"] if kind == "full" else [])
@@ -172,7 +172,7 @@ def test_replace(slide: Slide, out: Path) -> None:
 
 
 def test_replacing_where_the_file_system_cannot_exchange(slide: Slide, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("converter.publish._rename", lambda *_: False)
+    monkeypatch.setattr("converter.publishing.publish._rename", lambda *_: False)
     converted(slide, out / "x.zarr")
     assert verify_store(out / "x.zarr").ok
     with pytest.raises(Refused):
@@ -357,7 +357,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 @pytest.mark.parametrize("size", [64 << 10, 512 << 10, 1536 << 10])
 def test_full_disk(slide: Slide, small_disk: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     disk = small_disk(size)
-    monkeypatch.setattr("converter.existing._SPARE", -(1 << 40))  # the check beforehand would refuse
+    monkeypatch.setattr("converter.publishing.existing._SPARE", -(1 << 40))  # the check beforehand would refuse
     big = simple_slide(slide.path.parent, texture((1, 3, 1, 700, 900)), rgb=True)
     with pytest.raises(OutputFailed, match="space") as caught:
         converted(big, disk / "x.zarr", codec="none")
@@ -392,11 +392,11 @@ def test_failing_system_calls(slide: Slide, out: Path, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as patch:
         if call == "fsync":
-            patch.setattr("converter.stage.os.fsync", fail)
+            patch.setattr("converter.publishing.stage.os.fsync", fail)
         elif call == "syncfs":
-            patch.setattr("converter.stage._sync_file_system", fail)
+            patch.setattr("converter.publishing.stage._sync_file_system", fail)
         else:
-            patch.setattr("converter.publish._rename", lambda *_: False)
+            patch.setattr("converter.publishing.publish._rename", lambda *_: False)
             patch.setattr(Path, "rename", fail)
         with pytest.raises(OutputFailed, match="Input/output error") as caught:
             converted(slide, out / "x.zarr")
@@ -465,7 +465,7 @@ def test_stages_of_the_dead_are_collected(out: Path) -> None:
         return 0
 
     alive = open_stage(out / "alive.zarr")
-    script = "import sys\nfrom pathlib import Path\nfrom converter.stage import open_stage\nopen_stage(Path(sys.argv[1]))"
+    script = "import sys, pathlib, converter.publishing.stage as s\ns.open_stage(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(out / "dead.zarr")]
     subprocess.run(command, cwd=ROOT, check=True)
     assert len(names(stages)) == 2
@@ -510,7 +510,7 @@ def test_removing_a_stage_takes_its_owner_last(out: Path, monkeypatch: pytest.Mo
         assert (stage.folder / OWNER).exists()
         really(path, **more)
 
-    monkeypatch.setattr("converter.stage.shutil.rmtree", rmtree)
+    monkeypatch.setattr("converter.publishing.stage.shutil.rmtree", rmtree)
     stage.discard()
     assert removed == ["store", stage.folder.name]
     assert names(out) == []

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converter.regions import Regions
+from converter.writing.regions import Regions
 from drivers.geometry import Box, Shape
 from drivers.model import Pixels
 from tests.stores import Array

@@ -12,10 +12,10 @@ import zarr
 
 from converter.codec import parse_codec
 from converter.errors import OptionError
-from converter.ngff import array_files
-from converter.plan import ImagePlan, LevelPlan, Source
-from converter.sharding import level_writer
-from converter.stage import LocalStage
+from converter.planning.image import ImagePlan, LevelPlan, Source
+from converter.publishing.stage import LocalStage
+from converter.writing.ngff import array_files
+from converter.writing.sharding import level_writer
 from drivers.geometry import Box, Shape
 from tests.stores import Array, texture
 

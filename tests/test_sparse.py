@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converter.ngff import Window
 from converter.options import Options
-from converter.plan import plan_image
-from converter.run import Amount, Work, run_image
-from converter.stage import LocalStage
+from converter.planning.image import plan_image
+from converter.publishing.stage import LocalStage
+from converter.writing.ngff import Window
+from converter.writing.run import Amount, Work, run_image
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene
 from drivers.paint import paint, vacant

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converter.planning.trust import assess
 from converter.receipt import Receipt
-from converter.trust import assess
 from drivers import open_slide
 from drivers.geometry import Box, Shape
 from drivers.model import Channel, Level, PixelSize, Scene, Slide

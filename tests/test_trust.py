@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from converter.options import Options
-from converter.planning import plan_slide
-from converter.trust import assess
+from converter.planning.slide import plan_slide
+from converter.planning.trust import assess
 from drivers import open_slide
 from drivers.errors import Damaged
 from drivers.model import Level, Scene

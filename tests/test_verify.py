@@ -14,7 +14,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converter.verify import Report, verify_store
+from converter.checking.verify import Report, verify_store
 from drivers.model import PixelSize, Scene, Slide
 from tests.memory_driver import memory_level, memory_scene
 from tests.stores import Array, converted, pyramid, slide_of, texture

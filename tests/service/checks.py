@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from converter.verify import verify_store
+from converter.checking.verify import verify_store
 from drivers.discovery import find_drivers, open_slide
 from flows.ledger.rows import SlideRow
 from flows.ledger.tables import OPEN, QUEUED, State

@@ -92,7 +92,7 @@ def test_files_that_joined_between_scan_and_conversion(here: Bench, tmp_path: Pa
 def stage_of_a_dead_process(here: Bench) -> tuple[Path, str]:
     """A stage, and its process as the ledger names it, which has been killed."""
     code = (
-        "import sys; from pathlib import Path; from converter.stage import open_stage;"
+        "import sys; from pathlib import Path; from converter.publishing.stage import open_stage;"
         "from flows.process import this_process;"
         "open_stage(Path(sys.argv[1])).write('0/c/0', [b'half']); print(this_process(), flush=True); sys.stdin.read()"
     )

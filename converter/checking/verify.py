@@ -16,20 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from converter.existing import root_document, root_name, stored_receipt
-from converter.manifest import MANIFEST, ROOT_METADATA, read_manifest
+from converter.checking.record import root_document, root_name, stored_receipt
+from converter.checking.rules import Group, image_groups, image_rules, tree_rules
+from converter.checking.stored import files_of, open_with_zarr
+from converter.manifest import MANIFEST, ROOT_METADATA, Entry, read_manifest
 from converter.objects.faults import reaching
 from converter.receipt import SEAL, seal
-from converter.rules import Group, image_groups, image_rules, tree_rules
-from converter.run import filler
-from converter.stage import Entry
-from converter.stored import files_of, open_with_zarr
 from converter.straddlers import Straddlers
 from drivers.errors import Damaged, DriverError, Unreadable
 from drivers.geometry import Box, Shape
 from drivers.location import Location
 from drivers.model import Level, Pixels, Scene, Slide
-from drivers.paint import paint
+from drivers.paint import filler, paint
 from drivers.tiles import Tile
 from drivers.zarrstore.files import Files, LocalFiles
 

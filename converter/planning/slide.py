@@ -8,13 +8,12 @@ from typing import Any
 
 from converter.codec import parse_codec
 from converter.errors import OptionError
-from converter.jobs import job_shape, segments
 from converter.options import Options
-from converter.plan import ImagePlan, plan_image
-from converter.privacy import roles
+from converter.planning.image import ImagePlan, plan_image
+from converter.planning.jobs import job_shape, segments, worker_count
+from converter.planning.privacy import roles
+from converter.planning.trust import assess
 from converter.receipt import in_axes
-from converter.run import worker_count
-from converter.trust import assess
 from drivers.model import Slide
 
 _BASE_MEMORY = 150 << 20

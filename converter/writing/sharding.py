@@ -18,8 +18,8 @@ import google_crc32c
 import numpy as np
 
 from converter.codec import Codec
-from converter.plan import ImagePlan, LevelPlan
-from converter.stage import Stage
+from converter.planning.image import ImagePlan, LevelPlan
+from converter.publishing.stage import Stage
 from drivers.geometry import Box, Shape
 from drivers.model import Pixels
 

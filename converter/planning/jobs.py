@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from converter.plan import ImagePlan, LevelPlan
+from converter.options import Options
+from converter.planning.image import ImagePlan, LevelPlan
 from drivers.geometry import Box, Shape
 from drivers.model import Level
 
@@ -74,3 +76,10 @@ def z_order(rows: int, columns: int) -> np.ndarray[Any, Any]:
         code |= (y >> bit & 1) << (2 * bit + 1) | (x >> bit & 1) << (2 * bit)
     order = np.argsort(code, kind="stable")
     return np.stack([y[order], x[order]], axis=1)
+
+
+def worker_count(options: Options) -> int:
+    """Threads to use: as told, else one per processor this process may use."""
+    if options.workers is not None:
+        return options.workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,6 @@ the next native level. Decoders and codecs release the GIL, so plain threads sha
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -18,19 +17,19 @@ import numpy as np
 from converter.codec import parse_codec
 from converter.errors import Cancelled
 from converter.halving import halve, halved_box
-from converter.jobs import job_shape, jobs, segments
-from converter.ngff import Window
 from converter.options import Options
-from converter.plan import ImagePlan, LevelPlan
-from converter.regions import Regions
-from converter.sharding import LevelWriter, level_writer
-from converter.stage import Stage
+from converter.planning.image import ImagePlan, LevelPlan
+from converter.planning.jobs import job_shape, jobs, segments, worker_count
+from converter.publishing.stage import Stage
 from converter.straddlers import Straddlers
+from converter.writing.ngff import Window
+from converter.writing.regions import Regions
+from converter.writing.sharding import LevelWriter, level_writer
 from drivers.discovery import translated
 from drivers.errors import Damaged, DriverError
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene
-from drivers.paint import paint, vacant
+from drivers.paint import filler, paint, vacant
 from drivers.tiles import Tile
 
 
@@ -116,13 +115,6 @@ class _Output:
     regions: Regions
     seen: Callable[[Box, Pixels], None] | None = None
     """Takes in the pixels of the image's last level."""
-
-
-def worker_count(options: Options) -> int:
-    """Threads to use: as told, else one per processor this process may use."""
-    if options.workers is not None:
-        return options.workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
@@ -257,9 +249,3 @@ def _decoder(level: Level, work: Work) -> Callable[[Tile], Pixels]:
             raise translated(error, f"tile {tile.key}") from error
 
     return read
-
-
-def filler(level: Level, tile: Tile) -> Pixels:
-    """What is shown instead of a tile that cannot be read."""
-    extent = tile.box.shape.plus(tile.crop)
-    return np.broadcast_to(np.array(level.fill, level.dtype), extent)

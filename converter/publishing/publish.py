@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from converter.errors import OutputFailed, Refused
-from converter.stage import LocalStage, failed
+from converter.publishing.stage import LocalStage, failed
 from drivers.location import Location
 
 _AT_FDCWD = -100

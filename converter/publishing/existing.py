@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
+from converter.checking.record import stored_receipt
+from converter.checking.stored import files_of
 from converter.errors import NoSpace, Refused
 from converter.fingerprint import slide_fingerprint
 from converter.manifest import ROOT_METADATA
 from converter.objects.faults import reaching
 from converter.options import Options
-from converter.publish import exists_error
-from converter.receipt import KEY, Receipt
-from converter.stored import files_of
+from converter.publishing.publish import exists_error
+from converter.receipt import Receipt
 from converter.version import product_version
-from drivers.errors import Unreadable
-from drivers.limits import LIMITS
 from drivers.location import Location, Url
 from drivers.model import Slide
-from drivers.zarrstore.files import Files, LocalFiles
 
 _SPARE = 64 << 20
 
@@ -66,34 +62,6 @@ def _replaceable(target: Path) -> bool:
     if any((target / name).is_file() for name in ROOT_METADATA):
         return True
     return target.is_dir() and not any(target.iterdir())
-
-
-def stored_receipt(files: Files) -> dict[str, Any] | None:
-    """The receipt a store carries, None where it carries none. Raises Unreadable where its server fails."""
-    try:
-        found = root_document(files)
-    except Unreadable:
-        if isinstance(files, LocalFiles):
-            return None
-        raise
-    except (OSError, ValueError):
-        return None
-    attributes = found.get("attributes", found) if isinstance(found, dict) else None
-    record = attributes.get(KEY) if isinstance(attributes, dict) else None
-    return record if isinstance(record, dict) else None
-
-
-def root_document(files: Files) -> Any:
-    """The metadata that holds the attributes of a store's root. Raises OSError, ValueError."""
-    data = files.whole(root_name(files), LIMITS.metadata_bytes)
-    if data is None:
-        raise FileNotFoundError(f"{files.name} has no metadata")
-    return json.loads(data)
-
-
-def root_name(files: Files) -> str:
-    """The file that holds the attributes of a store's root."""
-    return "zarr.json" if files.size("zarr.json") is not None else ".zattrs"
 
 
 def finished_before(slide: Slide, target: Location, options: Options) -> Receipt | None:

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from converter.options import Options
-from converter.plan import Trust
+from converter.planning.image import Trust
 from drivers.errors import Damaged
 from drivers.factors import snapped
 from drivers.geometry import Box, Shape

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from converter.codec import Codec
-from converter.plan import ImagePlan, LevelPlan
+from converter.planning.image import ImagePlan, LevelPlan
 from drivers.model import Channel, Scene
 
 Json = dict[str, Any]

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import Cancelled, ConverterError, OutputFailed, Refused
-from converter.objects.claim import Claim, Lost
+from converter.manifest import Entry
 from converter.objects.client import AlreadyThere, Client, Found, key_of
 from converter.objects.reading import WithRoot
-from converter.publish import exists_error
-from converter.stage import STAGES, Entry
+from converter.publishing.claim import Claim, Lost
+from converter.publishing.publish import exists_error
+from converter.publishing.stage import STAGES
 from drivers.location import Url
 from drivers.zarrstore.files import joined
 

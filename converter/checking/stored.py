@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.rules import array_document
+from converter.checking.rules import array_document
 from drivers.errors import Incomplete
 from drivers.location import Location
 from drivers.model import Pixels

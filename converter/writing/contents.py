@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from converter import ngff
 from converter.codec import parse_codec
-from converter.icc import icc_description
 from converter.manifest import MANIFEST, manifest_bytes
-from converter.omexml import ome_xml
-from converter.plan import ImagePlan
-from converter.planning import SlidePlan
+from converter.planning.image import ImagePlan
+from converter.planning.slide import SlidePlan
+from converter.publishing.stage import Stage
 from converter.receipt import KEY, SEAL, Receipt, seal
-from converter.run import Work
-from converter.sharding import joined
-from converter.stage import Stage
 from converter.version import product_version
+from converter.writing import ngff
+from converter.writing.icc import icc_description
+from converter.writing.omexml import ome_xml
+from converter.writing.run import Work
+from converter.writing.sharding import joined
 from drivers.model import Scene, Slide
 
 

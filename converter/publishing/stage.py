@@ -24,6 +24,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from converter.errors import OutputFailed
+from converter.manifest import Entry
 from drivers.location import Location
 from drivers.zarrstore.files import Files, LocalFiles
 
@@ -33,15 +34,6 @@ _PENDING = 16
 _TRIES = 20
 _NAMELESS_S = 60.0
 _AT_ONCE = 512  # writev takes at most IOV_MAX (1024) buffers
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
-    """One written file: path in the store, bytes, SHA-256 in hex."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 class Stage(Protocol):

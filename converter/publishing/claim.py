@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from converter.errors import Busy, OutputFailed, Unusable
 from converter.objects.client import AlreadyThere, Client, Found
-from converter.stage import process_start
+from converter.publishing.stage import process_start
 
 LEASE_S = 120.0
 GIVE_UP_S = 60.0

@@ -1,0 +1,1 @@
+"""Is a store whole, valid and true to its slide?"""

@@ -1,0 +1,1 @@
+"""What will be written, and from what: before a byte is."""

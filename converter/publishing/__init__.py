@@ -1,0 +1,1 @@
+"""Where a store is written unseen, and how it appears: folders and object stores."""

@@ -1,0 +1,1 @@
+"""Pixels and metadata into the stage."""
