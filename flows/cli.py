@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows import service_cli
+from flows.commands import service as service_cli
 
 if TYPE_CHECKING:
     from converter.options import Options
-    from flows.batch import Outcome
+    from flows.commands.batch import Outcome
 
 app = typer.Typer(
     name="slidemill",
@@ -126,8 +126,8 @@ def inspect(slide: SlidePath, as_json: Json = False) -> int:
     """Driver, files, scenes, levels, channels, metadata, associated images; reads no pixels."""
     from converter.inspection import inspection
     from drivers.discovery import open_slide
+    from flows.commands.text import inspection_lines
     from flows.outcome import KNOWN
-    from flows.text import inspection_lines
 
     try:
         with open_slide(slide) as opened:
@@ -167,8 +167,8 @@ def plan(
     _check_progress(progress)
     from converter.planning.slide import plan_slide
     from drivers.discovery import open_slide
+    from flows.commands.text import plan_lines
     from flows.outcome import KNOWN
-    from flows.text import plan_lines
 
     try:
         with open_slide(slide) as opened:
@@ -212,10 +212,10 @@ def convert(
     if submit:
         return service_cli.submit(slides, out, (options, config), as_json)
     from drivers.location import location
-    from flows.batch import convert_all
+    from flows.commands.batch import convert_all
+    from flows.commands.progress import observers
     from flows.naming import targets
     from flows.outcome import batch_code
-    from flows.progress import observers
 
     places = [location(slide) for slide in slides]
     work = list(zip(places, targets(places, out), strict=True))
@@ -235,7 +235,7 @@ def _as_interrupt(_signal: int, _frame: object) -> None:
 
 
 def _report(outcome: Outcome, as_json: bool) -> None:
-    from flows.text import receipt_line
+    from flows.commands.text import receipt_line
 
     found = outcome.receipt.as_json()
     if as_json:
@@ -270,8 +270,8 @@ def verify(
     from converter.checking.verify import verify_store
     from drivers.discovery import open_slide
     from drivers.location import location
+    from flows.commands.text import report_lines
     from flows.outcome import KNOWN
-    from flows.text import report_lines
 
     try:
         with nullcontext() if source is None else open_slide(source) as slide:
@@ -285,7 +285,7 @@ def verify(
 @app.command()
 def drivers(as_json: Json = False) -> int:
     """The drivers found, their suffixes, library and version, and any that failed to load with the reason."""
-    from flows.listing import driver_lines, driver_list
+    from flows.commands.listing import driver_lines, driver_list
 
     found = driver_list()
     _print(as_json, {"drivers": found}, driver_lines(found))
@@ -299,10 +299,10 @@ def demo(
 ) -> int:
     """Make a slide, convert it, verify it, show where to look."""
     if service:
-        from flows.demo_service import run_service_demo
+        from flows.commands.demo_service import run_service_demo
 
         return run_service_demo(folder)
-    from flows.demo import run_demo
+    from flows.commands.demo import run_demo
 
     return run_demo(folder)
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from flows.dispatch import EngineUnavailable, Run, RunState
-from flows.feed import feed
 from flows.ledger.database import connect
 from flows.ledger.migrate import migrate
 from flows.ledger.rows import SlideRow, as_slide
 from flows.ledger.tables import slides
+from flows.service.dispatch import EngineUnavailable, Run, RunState
+from flows.service.feed import feed
 from flows.settings import Settings, load_settings
 from flows.watching.probe import Prober
 from flows.watching.scan import Found, scan

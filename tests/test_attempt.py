@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.attempt import Watch, run_attempt
-from flows.dispatch import Run, RunState
 from flows.ledger import attempts
 from flows.ledger.attempts import Fenced, Ticket
 from flows.ledger.tables import State
-from flows.process import is_gone, pid_here, this_process
-from flows.reconcile import reconcile
+from flows.service.attempt import Watch, run_attempt
+from flows.service.dispatch import Run, RunState
+from flows.service.process import is_gone, pid_here, this_process
+from flows.service.reconcile import reconcile
 from tests.made_svs import MADE as SVS
 from tests.service_parts import Bench, bench, touch
 

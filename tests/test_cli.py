@@ -593,7 +593,7 @@ def test_output_that_nobody_reads(slide: Path) -> None:
 
 
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
-    monkeypatch.setattr("flows.demo._SIZE", 1200)
+    monkeypatch.setattr("flows.commands.demo._SIZE", 1200)
     code, out, _ = cli("demo", "--folder", tmp_path)
     assert code == 0
     assert (tmp_path / "demo.ome.zarr" / "zarr.json").exists()

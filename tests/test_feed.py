@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flows.engine.report import ended
-from flows.feed import take_along
 from flows.ledger.database import clock
 from flows.ledger.tables import State, slides
+from flows.service.feed import take_along
 from tests.service_parts import Bench, bench
 
 TWO = """

@@ -18,15 +18,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
 from converter.errors import Refused
-from flows.attempt import Watch, run_attempt
 from flows.cli import run
 from flows.engine.up import Service, only_one
 from flows.ledger.attempts import Ticket
 from flows.ledger.database import clock
 from flows.ledger.tables import State, marks
-from flows.metrics import serve_metrics
-from flows.news import News
-from flows.process import is_locked
+from flows.reports.metrics import serve_metrics
+from flows.reports.news import News
+from flows.service.attempt import Watch, run_attempt
+from flows.service.process import is_locked
 from flows.watching.scan import scan
 from flows.watching.walk import walk
 from tests.made_svs import MADE as SVS

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from converter.errors import OptionError
-from flows.quickstart import findings, quick_settings
+from flows.commands.quickstart import findings, quick_settings
 from flows.settings import load_settings
 
 FOLDER = '[[folders]]\nname = "a"\npath = "{0}/in"\noutput = "{0}/out"\n'

@@ -1,4 +1,4 @@
-"""Prefect as the engine of the service: `flows.dispatch.Dispatcher` over its API."""
+"""Prefect as the engine of the service: `flows.service.dispatch.Dispatcher` over its API."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Crashed
 
-from flows.dispatch import EngineUnavailable, Run, RunState
 from flows.engine.names import CONVERT, DEPLOYMENT
+from flows.service.dispatch import EngineUnavailable, Run, RunState
 
 _STATES = {
     StateType.SCHEDULED: RunState.QUEUED,

@@ -26,18 +26,18 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from sqlalchemy import Engine, update
 
-from flows.attempt import Watch, run_attempt
-from flows.dispatch import EngineUnavailable
 from flows.engine.dispatcher import PrefectDispatcher, reaching_prefect
 from flows.engine.missed import forget_missed
 from flows.engine.names import CONVERT, RECONCILE, SCAN
 from flows.engine.report import report_batch
-from flows.feed import feed, take_along
 from flows.ledger.attempts import Ticket
 from flows.ledger.database import clock, connect, is_away, writing
 from flows.ledger.rows import marked, slide_by_id
 from flows.ledger.tables import State, slides
-from flows.reconcile import reconcile as reconcile_now
+from flows.service.attempt import Watch, run_attempt
+from flows.service.dispatch import EngineUnavailable
+from flows.service.feed import feed, take_along
+from flows.service.reconcile import reconcile as reconcile_now
 from flows.settings import Settings, load_settings
 from flows.watching.probe import Prober
 from flows.watching.scan import scan as scan_once

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 
-from flows.dispatch import EngineUnavailable
 from flows.engine.children import python
+from flows.service.dispatch import EngineUnavailable
 
 _HOST = "127.0.0.1"
 _START_S = 180.0

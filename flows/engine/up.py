@@ -17,7 +17,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from converter.errors import Refused
-from flows.dispatch import EngineUnavailable
 from flows.engine.children import Child, python, with_environment
 from flows.engine.guard import Guard
 from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, SERVER_ONLY, SLIDE_POOL
@@ -26,9 +25,10 @@ from flows.ledger.database import connect
 from flows.ledger.migrate import migrate
 from flows.ledger.rows import slides_in
 from flows.ledger.tables import State
-from flows.metrics import serve_metrics
-from flows.news import News
-from flows.process import pid_here
+from flows.reports.metrics import serve_metrics
+from flows.reports.news import News
+from flows.service.dispatch import EngineUnavailable
+from flows.service.process import pid_here
 from flows.settings import CONFIG_VARIABLE, Settings
 
 _LOOK_S = 0.5

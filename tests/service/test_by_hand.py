@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from converter.errors import Busy, Refused, Unreachable
-from flows.attempt import Watch, run_attempt
 from flows.ledger import attempts
 from flows.ledger.attempts import Ticket
 from flows.ledger.tables import State
-from flows.reconcile import reconcile
+from flows.service.attempt import Watch, run_attempt
+from flows.service.reconcile import reconcile
 from tests.made_afi import Afi, make_afi
 from tests.made_dicom import Wsi, make_wsi
 from tests.made_svs import Svs, make_svs
@@ -93,7 +93,7 @@ def stage_of_a_dead_process(here: Bench) -> tuple[Path, str]:
     """A stage, and its process as the ledger names it, which has been killed."""
     code = (
         "import sys; from pathlib import Path; from converter.publishing.stage import open_stage;"
-        "from flows.process import this_process;"
+        "from flows.service.process import this_process;"
         "open_stage(Path(sys.argv[1])).write('0/c/0', [b'half']); print(this_process(), flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(here.place / "out" / "slide.ome.zarr")]

@@ -76,7 +76,7 @@ def watch(
     profile: Annotated[str | None, typer.Option(help="A named profile of options, or a TOML file.")] = None,
 ) -> int:
     """Watch folders without a settings file: what `up` does, with defaults."""
-    from flows.quickstart import quick_settings
+    from flows.commands.quickstart import quick_settings
 
     made = quick_settings(folders, out, state, quiet, profile)
     return _serve(made.settings, made.path, made.write)
@@ -85,9 +85,9 @@ def watch(
 def submit(slides: Sequence[str], out: str, how: tuple[Options, Path | None], as_json: bool) -> int:
     """`convert --submit`: queue slides, before what folders bring. Prints an object a slide."""
     from drivers.location import location
-    from flows import orders
     from flows.naming import targets
     from flows.outcome import KNOWN, batch_code, error_json, exit_code
+    from flows.service import orders
 
     options, path = how
     places, codes = [location(slide) for slide in slides], [0] * len(slides)
@@ -106,8 +106,8 @@ def submit(slides: Sequence[str], out: str, how: tuple[Options, Path | None], as
 
 def _serve(settings: Settings, config_file: Path | None, begin: Callable[[], None] = lambda: None) -> int:
     from converter.errors import OptionError
+    from flows.commands.quickstart import findings, unusable
     from flows.engine.up import Service
-    from flows.quickstart import findings, unusable
 
     def say(text: str) -> None:
         print(f"slidemill: {text}", file=sys.stderr, flush=True)
@@ -131,8 +131,8 @@ def _serve(settings: Settings, config_file: Path | None, begin: Callable[[], Non
 
 def status(path: Config = None, as_json: Json = False) -> int:
     """What is queued, running (with progress), done, failed, quarantined; throughput; the oldest that waits."""
-    from flows.status import status as found
-    from flows.status_text import status_lines
+    from flows.commands.status_text import status_lines
+    from flows.reports.status import status as found
 
     settings = _settings(path)
     with _ledger(settings) as engine:
@@ -150,9 +150,9 @@ def list_slides(
 ) -> int:
     """Slides with their ids and what became of each, the latest first."""
     from converter.errors import OptionError
+    from flows.commands.status_text import list_lines
     from flows.ledger.tables import State
-    from flows.status import listed
-    from flows.status_text import list_lines
+    from flows.reports.status import listed
 
     unknown = sorted(set(states or ()) - set(State))
     if unknown:
@@ -171,7 +171,7 @@ def retry(
 ) -> int:
     """Queue a slide again that failed, was cancelled or is in quarantine."""
     from converter.errors import OptionError
-    from flows import orders
+    from flows.service import orders
 
     if everything == (slide is not None):
         raise OptionError("retry: give one ID, or --all")
@@ -184,7 +184,7 @@ def retry(
 def cancel(slide: Slide, path: Config = None, as_json: Json = False) -> int:
     """Cancel a slide that is queued or under way; nothing of it is published."""
     from converter.errors import OptionError
-    from flows import orders
+    from flows.service import orders
 
     with _ledger(_settings(path)) as engine:
         row = orders.one(engine, slide)
@@ -204,7 +204,7 @@ def metrics(
 ) -> int:
     """Serve Prometheus metrics from the ledger until Ctrl-C; `up` does so itself where metrics_port is set."""
     from converter.errors import OptionError
-    from flows.metrics import serve_metrics
+    from flows.reports.metrics import serve_metrics
 
     settings = _settings(path)
     chosen = port or settings.metrics_port
@@ -243,7 +243,7 @@ def quarantine_list(path: Config = None, as_json: Json = False) -> int:
 @config.command("check")
 def config_check(path: Config = None, as_json: Json = False) -> int:
     """Read the settings, say what is wrong with them or what they amount to."""
-    from flows.quickstart import findings
+    from flows.commands.quickstart import findings
 
     settings = _settings(path)
     found = findings(settings)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.demo import make_slide
+from flows.commands.demo import make_slide
 
 _LONGEST_S = 240.0
 _SIZE = 3000
@@ -45,11 +45,11 @@ quiet_seconds = 2
 
 def run_service_demo(folder: Path | None) -> int:
     """Start the service, drop slides in, watch, show the end. Returns 0 when all three came out as they should."""
+    from flows.commands.status_text import status_lines
     from flows.ledger.database import connect
     from flows.ledger.migrate import migrate
+    from flows.reports.status import status
     from flows.settings import load_settings
-    from flows.status import status
-    from flows.status_text import status_lines
 
     start = time.monotonic()
     place = (folder or Path(tempfile.mkdtemp(prefix="slidemill-demo-"))).absolute()

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, and_, func, or_, select
 
-from flows.dispatch import Dispatcher, EngineUnavailable
 from flows.ledger.database import alone, clock, writing
 from flows.ledger.tables import OPEN, State, slides
+from flows.service.dispatch import Dispatcher, EngineUnavailable
 from flows.settings import QUEUES, Settings
 
 log = logging.getLogger("slidemill.feed")

@@ -28,9 +28,9 @@ from flows.ledger.database import is_away, patiently, present, writing
 from flows.ledger.outcomes import Patience, Trouble
 from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State
-from flows.originals import put_away
 from flows.outcome import KNOWN, one_line, unexpected
-from flows.process import this_process
+from flows.service.originals import put_away
+from flows.service.process import this_process
 from flows.settings import Settings
 from flows.watching.members import changed_files, other_files
 from flows.watching.walk import as_path

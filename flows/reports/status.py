@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, func, select
 from flows.ledger.database import clock
 from flows.ledger.rows import SlideRow, counts, marked, newest, slides_in
 from flows.ledger.tables import State, files, slides
-from flows.process import is_locked
+from flows.service.process import is_locked
 from flows.settings import Settings
 
 _HOUR = 3600.0

@@ -12,7 +12,7 @@ from typing import Any
 
 from converter.publishing.stage import OWNER, STAGES
 from flows.ledger.rows import SlideRow
-from flows.process import parsed, pid_here
+from flows.service.process import parsed, pid_here
 
 _DYING_S = 3.0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.text import plan_lines, receipt_line, report_lines
+from flows.commands.text import plan_lines, receipt_line, report_lines
 
 _SIZE = 6000
 _FACTORS = (1, 4, 16)
@@ -24,7 +24,7 @@ def run_demo(folder: Path | None) -> int:
     from converter.options import Options
     from converter.planning.slide import plan_slide
     from drivers import open_slide
-    from flows.progress import observers
+    from flows.commands.progress import observers
 
     place = folder or Path(tempfile.mkdtemp(prefix="slidemill-demo-"))
     place.mkdir(parents=True, exist_ok=True)

@@ -20,14 +20,14 @@ from converter.checking.record import stored_receipt
 from converter.checking.stored import files_of
 from drivers.errors import DriverError
 from drivers.location import location
-from flows.dispatch import Dispatcher, EngineUnavailable, Run, RunState
 from flows.ledger.attempts import Ticket, leave
 from flows.ledger.database import clock, writing
 from flows.ledger.outcomes import Patience, Trouble, failed
 from flows.ledger.rows import SlideRow, as_slide, mark, slides_in
 from flows.ledger.tables import OPEN, State, slides
-from flows.leftovers import remove_stages
-from flows.process import is_gone, pid_here
+from flows.service.dispatch import Dispatcher, EngineUnavailable, Run, RunState
+from flows.service.leftovers import remove_stages
+from flows.service.process import is_gone, pid_here
 from flows.settings import Limits, Settings
 
 log = logging.getLogger("slidemill.reconcile")
