@@ -16,7 +16,7 @@ from drivers import discovery, formats
 from drivers.discovery import find_drivers, open_slide
 from drivers.model import Driver
 from flows.cli import run
-from tests.made_svs import Svs, make_svs
+from tests.made.svs import Svs, make_svs
 
 DOCS = Path(__file__).resolve().parents[1]
 

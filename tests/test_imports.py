@@ -14,6 +14,22 @@ FORBIDDEN = {
     "converter": {"flows", "prefect", "sqlalchemy"},
     "flows": {"ome_zarr", "tensorstore", "zarr"},
 }
+ROOMS = {  # what a room may import of its own package, beside the files that lie in no room
+    "drivers/metadata": {"metadata"},
+    "drivers/pictures": {"pictures"},
+    "drivers/members": {"members"},
+    "drivers/zarrstore": {"zarrstore"},
+    "converter/objects": {"objects"},
+    "converter/planning": {"planning"},
+    "converter/checking": {"checking", "objects"},
+    "converter/publishing": {"publishing", "checking", "objects"},
+    "converter/writing": {"writing", "publishing", "planning"},
+    "flows/ledger": {"ledger"},
+    "flows/watching": {"watching", "ledger"},
+    "flows/service": {"service", "watching", "ledger"},
+    "flows/reports": {"reports", "service", "ledger"},
+    "flows/engine": {"engine", "reports", "service", "watching", "ledger"},
+}
 HEAVY = {"cv2", "imagecodecs", "numcodecs", "ome_zarr", "prefect", "sqlalchemy", "tensorstore", "tifffile", "zarr"}
 SHOW_HELP = """
 import sys
@@ -44,6 +60,25 @@ def test_imports_go_one_way(package: str) -> None:
     sources = sorted((ROOT / package).rglob("*.py"))
     assert sources
     assert not [(str(source), name) for source in sources for name in imported(source) if name in FORBIDDEN[package]]
+
+
+def modules(source: Path) -> Iterator[str]:
+    """Dotted name of every module that the file imports from this project."""
+    for node in ast.walk(ast.parse(source.read_bytes(), str(source))):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                yield from (f"{module}.{name.name}" for name in names)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_are_entered_one_way(room: str) -> None:
+    package = room.partition("/")[0]
+    rooms = {folder.name for folder in (ROOT / package).iterdir() if (folder / "__init__.py").is_file()}
+    sources = sorted((ROOT / room).rglob("*.py"))
+    assert sources
+    entered = {(source.name, name) for source in sources for name in modules(source) if name.startswith(f"{package}.")}
+    others = rooms - ROOMS[room]
+    assert not [(source, name) for source, name in entered if name.split(".")[1] in others]
 
 
 def test_command_line_starts_lean() -> None:

@@ -83,7 +83,7 @@ def write_czi(path: Path, slide: Path, kind: str, times: int = 1) -> None:
 
     `times` makes the sides of the scenes longer.
     """
-    from tests.made_czi import Block, Czi, document, make
+    from tests.made.czi import Block, Czi, document, make
 
     blocks: list[Block] = []
     height, width = SCENE[0] * times, SCENE[1] * times

@@ -32,7 +32,7 @@ from flows.ledger.tables import SETTLED, State
 from flows.settings import Settings, load_settings
 from flows.watching.probe import Prober
 from flows.watching.scan import scan
-from tests.made_svs import Svs, make_svs
+from tests.made.svs import Svs, make_svs
 from tests.service.postgres import free_port
 
 _CONFIG = """

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from flows.ledger.tables import State
-from tests.made_afi import Afi, make_afi
-from tests.made_svs import Svs, make_svs
-from tests.made_vsi import COLOUR, Vsi, make_vsi
+from tests.made.afi import Afi, make_afi
+from tests.made.svs import Svs, make_svs
+from tests.made.vsi import COLOUR, Vsi, make_vsi
 from tests.service.checks import assert_settled
 from tests.service.harness import Installation, Service
 

@@ -22,11 +22,11 @@ from flows.ledger.attempts import Ticket
 from flows.ledger.tables import State
 from flows.service.attempt import Watch, run_attempt
 from flows.service.reconcile import reconcile
-from tests.made_afi import Afi, make_afi
-from tests.made_dicom import Wsi, make_wsi
-from tests.made_svs import Svs, make_svs
+from tests.flows.parts import Bench, bench
+from tests.made.afi import Afi, make_afi
+from tests.made.dicom import Wsi, make_wsi
+from tests.made.svs import Svs, make_svs
 from tests.service.toy import Toy, install_plugin, make_toy
-from tests.service_parts import Bench, bench
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 SMALL = Svs(size=(300, 300), steps=())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.ledger.tables import State
-from tests.made_svs import Svs, make_svs
+from tests.made.svs import Svs, make_svs
 from tests.service.checks import assert_settled, stages
 from tests.service.conftest import NewService
 from tests.service.harness import family, kill_all
