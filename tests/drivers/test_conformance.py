@@ -1,7 +1,8 @@
 """What every driver promises, for every sample: those the tests make, and the shared ones where they lie beside the project.
 
 A sample comes with its facts: made ones list them in `MADE` of a module in tests/made, of shared ones support/shared.py
-tells what is stated. A new format brings samples and no test code. Of large samples a region is looked at here; `slow` tests look at all.
+tells what is stated. A new format brings samples and no test code. Of large samples a region is looked at here; `slow`
+tests look at all.
 """
 
 from __future__ import annotations
