@@ -93,10 +93,15 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001 - the boundary: one line, and the class where nobody foresaw it
-        from flows.outcome import KNOWN, unexpected
+        return _fail(_known(error), None, "--json" in arguments)
 
-        known = error if isinstance(error, KNOWN) else unexpected(error)
-        return _fail(known, None, "--json" in arguments)
+
+def _known(error: Exception) -> Exception:
+    from flows.extras import missing_extra
+    from flows.outcome import KNOWN, unexpected
+
+    absent = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+    return absent or (error if isinstance(error, KNOWN) else unexpected(error))
 
 
 def _fail(error: BaseException, path: str | None, as_json: bool) -> int:
