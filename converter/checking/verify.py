@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from converter.checking.record import root_document, root_name, stored_receipt
+from converter.checking.reference import reference_findings
 from converter.checking.rules import Group, image_groups, image_rules, tree_rules
 from converter.checking.stored import files_of, open_with_zarr
 from converter.manifest import MANIFEST, ROOT_METADATA, Entry, read_manifest
@@ -118,6 +119,10 @@ def _verify(report: Report, slide: Slide | None) -> None:
     for group in groups:
         with _malformed(report, group.path or ".", "its metadata is malformed"):
             _check_image(report, group, record, slide)
+        if report.depth == "full":
+            with _malformed(report, group.path or ".", "ome-zarr-py cannot read it"):
+                for where, what in reference_findings(files, group):
+                    report.check(not what, where, what or "")
 
 
 def _present(report: Report) -> frozenset[str] | None:
