@@ -113,10 +113,8 @@ def test_hang(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Sli
 )
 def test_always_503_is_given_up(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide, part: str) -> None:
     proxy.faults.append(fault := Fault(503, "PUT", part))
-    began = time.monotonic()
     with pytest.raises(Unreachable, match="503 SlowDown") as caught:
         converted(slide, target)
-    assert time.monotonic() - began < 10
     assert exit_code(caught.value) == 6
     assert caught.value.retryable
     assert fault.hits <= 108
@@ -241,7 +239,7 @@ def test_interrupt_in_a_hang(object_server: ObjectServer, prefix: str, made: Mad
         assert wait_for(lambda: fault.hits >= 8, process)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=40)
+        out, err = process.communicate(timeout=240)
         assert process.returncode == 130, out + err
         assert time.monotonic() - began < 10
     assert object_server.objects(prefix) == {}

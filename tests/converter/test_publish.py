@@ -314,7 +314,7 @@ OPTIONS = ["--chunk", "64", "--shard", "256", "--codec", "none", "--json"]
 def run_limited(limit: int, slide: Path, store: Path) -> tuple[int, dict[str, Any]]:
     """`convert` in a process that may write files of at most `limit` bytes."""
     command = [sys.executable, "-c", FULL, str(limit), "convert", str(slide), "-o", str(store), *OPTIONS]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 

@@ -121,9 +121,9 @@ def test_a_void_of_ten_gigapixels_takes_no_time() -> None:
         index=Mosaic([Tile(tile, "only")]),
         read=lambda _key: np.ones(tile.shape, np.uint8),
     )
-    start = time.perf_counter()
+    start = time.process_time()
     objects, _, _ = written(memory_scene([sparse]), chunk=512, shard=2048)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert 8 <= len(objects) <= 20  # one or two objects a level
 
 

@@ -55,7 +55,7 @@ def test_a_large_block_keeps_its_order_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("files_closed")
 def test_large_blocks_are_decoded_at_the_same_time(tmp_path: Path) -> None:
-    block, both = np.ones((1, 1, 1, 8, 8), np.uint8), threading.Barrier(2, timeout=20)
+    block, both = np.ones((1, 1, 1, 8, 8), np.uint8), threading.Barrier(2, timeout=100)
     kept = Straddlers(Shape(1, 1, 1, 8, 4), tmp_path, limit=16)
     tiles = [Tile(Box(Shape(0, 0, 0, y, 0), Shape(1, 1, 1, y + 8, 8)), y) for y in (0, 8)]
 

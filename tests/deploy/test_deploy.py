@@ -43,7 +43,7 @@ def tool(name: str) -> str:
 
 
 def ran(*command: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL, **more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL, **more)
 
 
 def yaml_of(path: Path) -> list[Any]:

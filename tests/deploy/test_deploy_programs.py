@@ -58,7 +58,7 @@ def running(command: list[str], environment: Mapping[str, str], log: Path) -> It
             process.wait()
 
 
-def wait_for(what: Any, seconds: float = 30.0) -> None:
+def wait_for(what: Any, seconds: float = 200.0) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if what():

@@ -109,7 +109,7 @@ def test_reads_run_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         "lif": lambda: make_lif(tmp_path / "a.lif", [STACK]),
         "qptiff": lambda: shared("qptiff/small_vectra.qptiff"),
     }
-    both, read, met = threading.Barrier(2, timeout=10), ByteSource.read, threading.local()
+    both, read, met = threading.Barrier(2, timeout=100), ByteSource.read, threading.local()
 
     def waiting(source: ByteSource, offset: int, count: int) -> bytes:
         if not getattr(met, "met", False):

@@ -68,7 +68,7 @@ def real(*arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
     command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment, **more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment, **more)
 
 
 def shape_of(value: Any, shape: Any, where: str = "") -> None:
@@ -562,7 +562,7 @@ def test_inspect_is_lean(slide: Path) -> None:
 
 def _imported(script: str, words: list[str]) -> set[str]:
     command = [sys.executable, "-c", script, *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=240, check=True)
     return set(done.stdout.splitlines()[-1].split("\0"))
 
 
@@ -584,7 +584,7 @@ def test_output_that_nobody_reads(slide: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     try:
         done = subprocess.run(
-            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False, env=environment
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=240, check=False, env=environment
         )
     finally:
         os.close(writer)

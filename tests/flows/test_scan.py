@@ -66,16 +66,18 @@ def test_a_slide_is_found_once(here: Bench, slide: Path) -> None:
     assert row.output == f"{here.place}/out/a.ome.zarr"
 
 
-def test_a_file_that_grows_is_not_taken(make: Callable[[str], Bench], slide: Path) -> None:
-    here, data = make("quiet_seconds = 0.4"), slide.read_bytes()
+def test_a_file_that_grows_is_not_taken(make: Callable[[str], Bench], slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, data, now = make("quiet_seconds = 60"), slide.read_bytes(), [time.time()]
+    monkeypatch.setattr("flows.watching.scan.clock", lambda _: now[0])
     for i in range(1, 6):
         (here.folder / "a.svs").write_bytes(data[: len(data) * i // 5])
         assert here.scan().ready == []
-    start = time.monotonic()
-    while not here.scan().ready:
-        assert time.monotonic() - start < 10
-        time.sleep(0.05)
-    assert time.monotonic() - start > 0.3
+        now[0] += 100
+    (here.folder / "a.svs").write_bytes(data + b" ")
+    for _ in range(3):
+        assert here.scan().ready == []
+        now[0] += 25  # seen as it is now 0, 25 and 50 seconds ago
+    assert len(here.scan().ready) == 1
 
 
 def test_a_marker_is_waited_for(make: Callable[[str], Bench], slide: Path) -> None:

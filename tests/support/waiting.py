@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
     """Until the condition holds; False when the process ends before."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while not condition():
         if process.poll() is not None:
             return False
