@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from converter.alpha import shown
 from converter.checking.stored import open_directly, open_with_zarr
 from converter.errors import NotTrue, OverMemory, SourceChanged
 from converter.fingerprint import Look, slide_fingerprint, slide_look
@@ -127,13 +128,14 @@ def convert(path: Location, target: Location, conversion: Conversion) -> Receipt
         identity = aside.submit(_identity, slide, conversion)
         with conversion.timed("plan"):
             plan = conversion.step("plan", lambda: plan_slide(slide, options))
+        written = shown(slide, options.alpha)
         _require_memory(plan, options)
         require_space(target, plan.estimated_bytes)
         if options.verify == "full":
             aside.submit(_warm_reader)
         stage, published = _stage_for(target, conversion)
         try:
-            receipt = _staged(slide, plan, _Place(stage, target, published, before, identity), conversion)
+            receipt = _staged(written, plan, _Place(stage, target, published, before, identity), conversion)
         finally:
             stage.discard()
     return replace(receipt, seconds=time.perf_counter() - start, timings=dict(conversion.timings))

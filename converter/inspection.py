@@ -45,6 +45,7 @@ def _scene(index: int, scene: Scene) -> dict[str, Any]:
         "dtype": np.dtype(scene.dtype).name,
         "significant_bits": scene.significant_bits,
         "rgb": scene.rgb,
+        "alpha": scene.alpha,
         "shape": scene.shape._asdict(),
         "pixel_size": {"z": size.z_um, "y": size.y_um, "x": size.x_um, "unit": "micrometer" if known else None},
         "time_step_s": scene.time_step_s,
@@ -60,6 +61,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
     return {
         "name": channel.name,
         "color": channel.color,
+        "inverted": channel.inverted,
         "excitation_nm": channel.excitation_nm,
         "emission_nm": channel.emission_nm,
         "exposure_s": channel.exposure_s,

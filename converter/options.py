@@ -27,6 +27,8 @@ class Options(BaseModel):
     associated: tuple[str, ...] = ROLES_BY_DEFAULT
     """Roles to convert. Label and macro may show a patient's name: only when asked for."""
     privacy: Literal["standard", "strict", "keep"] = "standard"
+    alpha: Literal["drop", "keep"] = "drop"
+    """Of an 8-bit colour image with a single alpha; every other alpha is kept."""
     downsample: Literal["mean", "mode", "nearest"] = "mean"
     workers: int | None = Field(default=None, ge=1, le=1024)
     memory: Annotated[ByteSize, Field(ge=64 << 20)] | None = None

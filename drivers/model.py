@@ -18,7 +18,19 @@ from drivers.geometry import Shape
 from drivers.level import Level, Pixels
 from drivers.location import Location, Remote, Url
 
-__all__ = ["RGB_CHANNELS", "Channel", "Driver", "Facts", "Level", "PixelSize", "Pixels", "Position", "Scene", "Slide"]
+__all__ = [
+    "ALPHA",
+    "RGB_CHANNELS",
+    "Channel",
+    "Driver",
+    "Facts",
+    "Level",
+    "PixelSize",
+    "Pixels",
+    "Position",
+    "Scene",
+    "Slide",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,8 @@ class Channel:
     fluor: str | None = None
     window: tuple[float, float] | None = None
     """Display range the file asks for."""
+    inverted: bool = False
+    """The file asks to be shown with its low values bright. The values are as stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class Facts:
 
 
 RGB_CHANNELS = (Channel("Red", "FF0000"), Channel("Green", "00FF00"), Channel("Blue", "0000FF"))
+ALPHA = Channel("Alpha", "FFFFFF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,7 @@ class Scene:
     name: str
     levels: Sequence[Level]
     rgb: bool
-    """Channels 0, 1, 2 are red, green and blue of one colour image."""
+    """Channels 0, 1, 2 are red, green and blue of one colour image; it has no others but its alpha."""
     channels: Sequence[Channel]
     pixel_size: PixelSize = PixelSize()
     magnification: float | None = None
@@ -94,6 +109,8 @@ class Scene:
     """Bits that carry information, where that is less than the dtype."""
     icc: bytes | None = field(default=None, repr=False)
     facts: Facts = Facts()
+    alpha: int | None = None
+    """The last channel, where the file says that it is the opacity of the others."""
 
     @property
     def shape(self) -> Shape:
@@ -140,7 +157,7 @@ class Scene:
 
     @property
     def num_channels(self) -> int:
-        """Channels of level 0; 3 for colour."""
+        """Channels of level 0; 3 for colour, 4 with its alpha."""
         return self.shape.c
 
     @property

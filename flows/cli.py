@@ -42,6 +42,7 @@ Chunk = Annotated[int | None, typer.Option(help="Chunk side, a power of two.")]
 Shard = Annotated[str | None, typer.Option(help="Shard side, a power of two, or none.")]
 Associated = Annotated[str | None, typer.Option(help="Roles: thumbnail (default), macro, label; or none.")]
 Privacy = Annotated[str | None, typer.Option(help="standard, strict (no dates, serials, label images) or keep.")]
+Alpha = Annotated[str | None, typer.Option(help="drop (default: the one alpha of an 8-bit colour image) or keep.")]
 Downsample = Annotated[str | None, typer.Option(help="mean, mode (label images) or nearest.")]
 Workers = Annotated[int | None, typer.Option(help="Threads; default: one per processor.")]
 Memory = Annotated[str | None, typer.Option(help="Refuse to start above this, e.g. 1GiB.")]
@@ -157,6 +158,7 @@ def plan(
     shard: Shard = None,
     associated: Associated = None,
     privacy: Privacy = None,
+    alpha: Alpha = None,
     downsample: Downsample = None,
     workers: Workers = None,
     memory: Memory = None,
@@ -199,6 +201,7 @@ def convert(
     shard: Shard = None,
     associated: Associated = None,
     privacy: Privacy = None,
+    alpha: Alpha = None,
     downsample: Downsample = None,
     workers: Workers = None,
     memory: Memory = None,

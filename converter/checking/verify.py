@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.alpha import shown
 from converter.checking.record import root_document, root_name, stored_receipt
 from converter.checking.reference import reference_findings
 from converter.checking.rules import Group, image_groups, image_rules, tree_rules
@@ -109,6 +110,7 @@ def _verify(report: Report, slide: Slide | None) -> None:
     files = report.files
     present = _present(report)
     record = stored_receipt(files)
+    slide = None if slide is None else shown(slide, _alpha_option(record))
     report.filled = bool(record and record.get("damage"))
     _check_files(report, record, present)
     groups: list[Group] = []
@@ -123,6 +125,12 @@ def _verify(report: Report, slide: Slide | None) -> None:
             with _malformed(report, group.path or ".", "ome-zarr-py cannot read it"):
                 for where, what in reference_findings(files, group):
                     report.check(not what, where, what or "")
+
+
+def _alpha_option(record: dict[str, Any] | None) -> str:
+    """`--alpha` of the conversion."""
+    options: Any = (record or {}).get("options")
+    return str(options.get("alpha", "drop")) if isinstance(options, dict) else "drop"
 
 
 def _present(report: Report) -> frozenset[str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from converter.alpha import dropped_words, is_dropped, shown
 from converter.codec import parse_codec
 from converter.errors import OptionError
 from converter.options import Options
@@ -84,6 +85,7 @@ def plan_slide(slide: Slide, options: Options) -> SlidePlan:
 
     Raises OptionError for scenes or roles that are not there, DriverError where the slide cannot be read.
     """
+    stored, slide = slide, shown(slide, options.alpha)
     chosen = choose_scenes(slide, options)
     layout = options.layout if options.layout != "auto" else ("image" if len(chosen) == 1 else "bioformats2raw")
     if layout == "image" and len(chosen) != 1:
@@ -97,7 +99,7 @@ def plan_slide(slide: Slide, options: Options) -> SlidePlan:
     for role in kept:
         scene = slide.associated[role]
         images.append(plan_image(scene, assess(scene, options), options, (None, f"associated/{role}")))
-    warnings = _warnings(slide, chosen, images)
+    warnings = [*_without_alpha(stored, images, options), *_warnings(slide, chosen, images)]
     raw = sum(image.raw_bytes for image in images)
     return SlidePlan(
         path=str(slide.path),
@@ -112,6 +114,11 @@ def plan_slide(slide: Slide, options: Options) -> SlidePlan:
         objects=sum(level.objects + 1 for image in images for level in image.levels) + 3,
         peak_memory_bytes=_peak_memory(slide, images, options),
     )
+
+
+def _without_alpha(slide: Slide, images: Sequence[ImagePlan], options: Options) -> list[str]:
+    pairs = [(i, slide.associated[i.name] if i.index is None else slide.scenes[i.index]) for i in images]
+    return [dropped_words(image.name) for image, scene in pairs if is_dropped(scene, options.alpha)]
 
 
 def choose_scenes(slide: Slide, options: Options) -> list[int]:

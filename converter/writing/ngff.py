@@ -131,9 +131,14 @@ def _transformations(scene: Scene, image: ImagePlan, i: int) -> list[Json]:
 
 def _omero(scene: Scene, image: ImagePlan, window: Window) -> Json:
     channels = [_omero_channel(scene, image, c, window) for c in range(scene.shape.c)]
-    color = scene.rgb or scene.shape.c > 1
+    color = scene.rgb or _shown(scene) > 1
     rdefs = {"defaultT": 0, "defaultZ": scene.shape.z // 2, "model": "color" if color else "greyscale"}
     return {"id": 1, "name": image.name, "channels": channels, "rdefs": rdefs}
+
+
+def _shown(scene: Scene) -> int:
+    """Channels to look at: alpha is none."""
+    return scene.shape.c - (scene.alpha is not None)
 
 
 def _omero_channel(scene: Scene, image: ImagePlan, c: int, window: Window) -> Json:
@@ -149,11 +154,11 @@ def _omero_channel(scene: Scene, image: ImagePlan, c: int, window: Window) -> Js
         start, end = low, high
     return {
         "label": channel.name or f"Channel {c}",
-        "color": channel.color or ("FFFFFF" if scene.shape.c == 1 else _COLORS[c % len(_COLORS)]),
-        "active": c < 6,
+        "color": channel.color or ("FFFFFF" if _shown(scene) == 1 else _COLORS[c % len(_COLORS)]),
+        "active": c < 6 and c != scene.alpha,
         "coefficient": 1,
         "family": "linear",
-        "inverted": False,
+        "inverted": channel.inverted,
         "window": {"min": low, "max": high, "start": _plain(start), "end": _plain(end)},
     }
 

@@ -238,6 +238,7 @@ def _patched(root: ET.Element, scenes: Sequence[tuple[Scene, str]], context: tup
         number = scene.facts.ome_image or 0
         if number >= len(images):
             raise Damaged(f"the OME-XML of the file has {len(images)} Images, and no number {number}")
+        _set_channels(images[number], scene.shape.c)
         root.insert(at + offset, images[number])
     root.attrib.pop("UUID", None)
     root.set("Creator", creator)
@@ -249,6 +250,15 @@ def _patched(root: ET.Element, scenes: Sequence[tuple[Scene, str]], context: tup
         if _local(element) == "Pixels":
             _only_metadata(element)
     return Document(_text(root), sorted(removed))
+
+
+def _set_channels(image: ET.Element, count: int) -> None:
+    """The number of channels that are written, where the alpha of the one Channel is not."""
+    for pixels in (e for e in image if _local(e) == "Pixels"):
+        channels = [e for e in pixels if _local(e) == "Channel"]
+        if len(channels) == 1 and channels[0].get("SamplesPerPixel") == pixels.get("SizeC") == str(count + 1):
+            channels[0].set("SamplesPerPixel", str(count))
+            pixels.set("SizeC", str(count))
 
 
 def _local(element: ET.Element) -> str:

@@ -1,7 +1,7 @@
 """Pictures: JPEG, PNG, BMP, GIF, WebP, JPEG 2000, PGM and PPM, through GDAL (rasterio).
 
 The resolution levels of JPEG 2000 are levels. JPEG and PNG are read in blocks of whole rows, which the decoder gives in
-order. EXIF orientation is applied, palettes become RGB, alpha is left out. GeoTIFF has a driver of its own.
+order. EXIF orientation is applied, palettes become RGB, alpha is a channel. GeoTIFF has a driver of its own.
 """
 
 from __future__ import annotations

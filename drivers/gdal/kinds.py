@@ -5,7 +5,7 @@ Only drivers that read one file and nothing else: no VRT and none of its like, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Kind:
     """A JPEG whose scans each refine all of the picture: the decoder keeps all of its coefficients, two bytes a sample."""
     at_once: bool = False
     """A JPEG 2000 that is decoded at once where that takes little memory: drivers/gdal/jp2.py."""
+    bare: bool = False
+    """A JPEG 2000 codestream without a file format around it, which cannot say what its components are."""
     pyramid: bool = False
     """Overviews are stored, not made up (GDAL offers JPEG files scaled by the decoder as overviews)."""
 
@@ -44,7 +46,7 @@ _SIGNATURES = (
     (b"\xff\xd8\xff", _JPEG),
     (b"\x89PNG\r\n\x1a\n", _PNG),
     (JP2, _JPEG2000),
-    (CODESTREAM, _JPEG2000),
+    (CODESTREAM, replace(_JPEG2000, bare=True)),
     (b"GIF87a", _GIF),
     (b"GIF89a", _GIF),
 )

@@ -17,7 +17,8 @@ from drivers.gdal.kinds import Kind
 from drivers.gdal.spool import SIDE, Spool, has_room, size_of
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
-from drivers.model import Level, Pixels
+from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, Pixels
+from drivers.pictures.color import SHOWN_INVERTED
 from drivers.tiles import Grid
 
 BAND_SAMPLES = 20 << 20
@@ -28,6 +29,7 @@ _UNTILED = 2048
 _COEFFICIENT_BYTES = 2 << 30
 """What a progressive JPEG may take while it is decoded: one of 350 megapixels."""
 _COLORS = ("red", "green", "blue")
+_UNNAMED_ALPHA = "nothing says what the fourth component is: it is taken for alpha, as viewers do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,27 @@ class Bands:
     dtype: np.dtype[Any]
     rgb: bool
     palette: NDArray[np.uint8] | None = None
-    """Shape (256 or more, 3)."""
+    """Shape (256, 3), or 4 with the opacity of its colours."""
     significant_bits: int | None = None
     warnings: tuple[str, ...] = ()
+    alpha: int | None = None
+    """The last channel, where it is the one alpha of the others."""
+    colors: bool = False
+    """The first three channels are red, green and blue, whatever follows."""
+    inverted: bool = False
+    """To be shown with low values bright."""
 
     @property
     def channels(self) -> int:
         """Channels as shown."""
-        return len(self.indexes) if self.palette is None else 3
+        return len(self.indexes) + (0 if self.palette is None else self.palette.shape[1] - 1)
+
+    @property
+    def described(self) -> tuple[Channel, ...]:
+        """The channels, as far as the file describes them."""
+        known = (RGB_CHANNELS if self.colors else ()) + ((ALPHA,) if self.alpha is not None else ())
+        blank = [Channel(inverted=self.inverted)] * (self.channels - len(known))
+        return (*known, *blank) if self.colors else (*blank, *known)
 
     @property
     def stored(self) -> np.dtype[Any]:
@@ -54,46 +69,78 @@ class Bands:
         return self.dtype if self.palette is None else np.dtype("u1")
 
 
-def bands_of(dataset: Any, name: str) -> Bands:
-    """The bands of a rasterio dataset; raises Unsupported for what has no place in a scene."""
-    meanings = [color.name for color in dataset.colorinterp]
+def bands_of(dataset: Any, source: Source) -> Bands:
+    """The bands of a rasterio dataset, its one alpha last; raises Unsupported for what has no place in a scene.
+
+    More than one band beside the colours is never alpha, whatever the file calls them: such files hold measured bands.
+    """
+    meanings, name = [color.name for color in dataset.colorinterp], source.name
     if not meanings:
         raise Unsupported(f"{name}: holds no raster bands of its own (a container of other data sets)")
     check("the number of bands", len(meanings), LIMITS.channels)
     if meanings.count("palette") == len(meanings):
         meanings = meanings[:1]  # GDAL gives the pictures of an animated GIF as bands
-    alpha = [i for i, meaning in enumerate(meanings) if meaning == "alpha"]
-    kept = [i for i in range(len(meanings)) if i not in alpha] or alpha
-    dropped = ("the alpha channel is left out",) if len(kept) + len(alpha) == len(meanings) and alpha else ()
-    dtypes = {np.dtype(dataset.dtypes[i]) for i in kept}
+    dtypes = {np.dtype(dataset.dtypes[i]) for i in range(len(meanings))}
     dtype = dtypes.pop()
     if dtypes or dtype.kind not in "uif":
         raise Unsupported(f"{name}: bands of type {', '.join(sorted(set(dataset.dtypes)))} are not read")
-    if len(kept) == 1 and meanings[kept[0]] == "palette":
-        return _palette(dataset, kept[0], dropped)
+    alpha, warnings = _alpha(meanings, dtype, source.kind)
+    kept = [i for i in range(len(meanings)) if i != alpha]
+    if len(kept) == 1 and meanings[kept[0]] == "palette" and dtype == np.dtype("u1"):
+        return _palette(dataset, kept[0], alpha)
     order = {meaning: i for i, meaning in enumerate(meanings)}
-    rgb = len(kept) == 3 and (all(color in order for color in _COLORS) or _codestream_rgb(dataset, meanings))
-    if rgb and all(color in order for color in _COLORS):
+    named = all(color in order for color in _COLORS)
+    rgb = len(kept) == 3 and (named or _unnamed_rgb(dataset, kept, meanings))
+    if rgb and named:
         kept = [order[color] for color in _COLORS]
     bits = _bits(dataset, kept[0], dtype)
-    return Bands(tuple(i + 1 for i in kept), dtype, rgb, significant_bits=bits, warnings=dropped)
+    shown = tuple(i + 1 for i in (kept if alpha is None else [*kept, alpha]))
+    inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+    return Bands(
+        indexes=shown,
+        dtype=dtype,
+        rgb=rgb,
+        significant_bits=bits,
+        warnings=(*warnings, SHOWN_INVERTED) if inverted else warnings,
+        alpha=None if alpha is None else len(kept),
+        colors=rgb or (meanings[:3] == list(_COLORS) and len(meanings) == 4),
+        inverted=inverted,
+    )
 
 
-def _codestream_rgb(dataset: Any, meanings: list[str]) -> bool:
+def _alpha(meanings: list[str], dtype: np.dtype[Any], kind: Kind) -> tuple[int | None, tuple[str, ...]]:
+    """(index of the one alpha of a grey or colour picture, warnings).
+
+    A fourth component of JPEG 2000 that nothing describes is taken for alpha, as Pillow and other viewers do.
+    """
+    if len(meanings) not in (2, 4):
+        return None, ()
+    if meanings.count("alpha") == 1:
+        return meanings.index("alpha"), ()
+    colors = [*_COLORS, "undefined"], ["undefined"] * 4 if kind.bare else None
+    if kind.driver == "JP2OpenJPEG" and dtype == np.dtype("u1") and meanings in colors:
+        return 3, (_UNNAMED_ALPHA,)
+    return None, ()
+
+
+def _unnamed_rgb(dataset: Any, kept: list[int], meanings: list[str]) -> bool:
     """Three 8-bit components of a bare JPEG 2000 codestream, which names no colours, are taken for RGB as viewers do."""
-    return dataset.driver == "JP2OpenJPEG" and set(meanings) == {"undefined"} and set(dataset.dtypes) == {"uint8"}
+    unnamed = {meanings[i] for i in kept} == {"undefined"}
+    return dataset.driver == "JP2OpenJPEG" and unnamed and set(dataset.dtypes) == {"uint8"}
 
 
-def _palette(dataset: Any, index: int, dropped: tuple[str, ...]) -> Bands:
-    table = np.zeros((256, 3), np.uint8)
-    clear = False
+def _palette(dataset: Any, index: int, alpha: int | None) -> Bands:
+    table = np.zeros((256, 4), np.uint8)
+    table[:, 3] = 255
     for entry, color in dataset.colormap(index + 1).items():
         if entry < 256:
-            table[entry] = color[:3]
-            clear = clear or color[3] < 255
-    if clear and not dropped:
-        dropped = ("the transparency of palette colours is left out",)
-    return Bands((index + 1,), np.dtype("u1"), rgb=True, palette=table, warnings=dropped)
+            table[entry] = color
+    indexes = (index + 1,) if alpha is None else (index + 1, alpha + 1)
+    clear = alpha is None and bool((table[:, 3] < 255).any())
+    table = table if clear else table[:, :3]
+    return Bands(
+        indexes, np.dtype("u1"), rgb=True, colors=True, palette=table, alpha=3 if clear or alpha is not None else None
+    )
 
 
 def _bits(dataset: Any, index: int, dtype: np.dtype[Any]) -> int | None:
@@ -140,7 +187,7 @@ class SpooledReader:
 def _shown(block: Pixels, bands: Bands) -> Pixels:
     """A block (height, width, samples) on five axes, palette indices as colours."""
     if bands.palette is not None:
-        block = bands.palette[block[..., 0]]
+        block = np.concatenate([bands.palette[block[..., 0]], block[..., 1:]], axis=2)
     return block.transpose(2, 0, 1)[None, :, None]
 
 

@@ -18,7 +18,7 @@ from drivers.gdal.ground import ground_size
 from drivers.gdal.kinds import Kind
 from drivers.gdal.level import Bands, bands_of, build_level
 from drivers.gdal.spool import Spool
-from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Scene, Slide
+from drivers.model import Facts, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
 
 _MIRRORED_ROWS = {3, 4, 6, 7}
@@ -64,7 +64,7 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     path, kind = picture.source.path, picture.source.kind
     dataset = open_dataset(picture.source)
     try:
-        bands = bands_of(dataset, path.name)
+        bands = bands_of(dataset, picture.source)
         level = _level(picture, dataset, bands, 1.0)
         base = (int(dataset.height), int(dataset.width))
         count = len(dataset.overviews(bands.indexes[0])) if kind.pyramid else 0
@@ -73,7 +73,7 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     finally:
         dataset.close()
     levels = [level, *_overviews(picture, bands, base, count)]
-    icc, dropped = profile(stored, bands.channels)
+    icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
     if picture.kept.frames > 1:
         picture.warnings.append(f"only the first of {picture.kept.frames} pictures of an animation is read")
     warnings = [*bands.warnings, *picture.warnings, *([dropped] if dropped else [])]
@@ -81,11 +81,12 @@ def _slide(picture: _Picture, driver: str) -> Slide:
         name=path.stem,
         levels=levels,
         rgb=bands.rgb,
-        channels=RGB_CHANNELS if bands.rgb else tuple(Channel() for _ in range(bands.channels)),
+        channels=bands.described,
         pixel_size=_pixel_size(picture),
         significant_bits=bands.significant_bits,
         icc=icc,
         facts=_facts(picture.exif),
+        alpha=bands.alpha,
     )
     return Slide(path, driver, [path], [scene], {}, picture.close, raw, warnings)
 
@@ -111,7 +112,7 @@ def _overview(picture: _Picture, bands: Bands, base: tuple[int, int], number: in
     source = Source(picture.source.path, picture.source.kind, number)
     dataset = open_dataset(source)
     try:
-        own = bands_of(dataset, source.name)
+        own = bands_of(dataset, source)
         if (own.channels, own.dtype, own.rgb) != (bands.channels, bands.dtype, bands.rgb):
             picture.warnings.append(f"overview {dataset.width}x{dataset.height} holds other samples and is left out")
             return None

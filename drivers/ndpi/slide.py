@@ -198,8 +198,7 @@ def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
         level = _level(file, [page], samples.facts(1.0))
     except DriverError as error:
         raise type(error)(f"{role} image: {str(error).removeprefix(f'{file.name}: ')}") from error
-    channels = RGB_CHANNELS if samples.rgb else tuple(Channel() for _ in range(level.shape.c))
-    return Scene(name=role, levels=[level], rgb=samples.rgb, channels=channels)
+    return Scene(name=role, levels=[level], rgb=samples.rgb, channels=samples.described, alpha=samples.alpha)
 
 
 def _scene(path: Path, pages: Sequence[TiffPage], levels: list[Level], look: _Look) -> Scene:

@@ -6,6 +6,7 @@ and Formats documentation, "OME-TIFF specification".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,8 @@ from drivers.metadata.omexml import (
     significant_bits_of,
     time_step_of,
 )
-from drivers.metadata.xmltree import child, parse_xml
-from drivers.model import RGB_CHANNELS, Channel, Scene, Slide
+from drivers.metadata.xmltree import child, children, parse_xml
+from drivers.model import Channel, Scene, Slide
 from drivers.ometiff.planes import FileSet, Planes, names_of, planes_of
 from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
 from drivers.tiff.level import build_level
@@ -147,13 +148,15 @@ def _scene(path: Path, p: Pixels, stack: Stack, document: tuple[str, Element], s
         for layer in stack.layers
         for scale in [scale_of(stack, layer)]
     ]
-    rgb = samples.rgb and levels[0].shape.c == 3
+    count = levels[0].shape.c
+    alpha = None if _named(p) else samples.alpha_of(count)
+    rgb = samples.rgb and count == samples.channels and alpha == samples.alpha
     instrument = instrument_of(root, p)
     return Scene(
         name=p.name or path.stem,
         levels=levels,
         rgb=rgb,
-        channels=RGB_CHANNELS if rgb else _channels(p, samples, levels[0].shape.c),
+        channels=samples.described if rgb else _channels(p, samples, count),
         pixel_size=pixel_size_of(p),
         magnification=instrument.magnification,
         position=position_of(p),
@@ -161,9 +164,22 @@ def _scene(path: Path, p: Pixels, stack: Stack, document: tuple[str, Element], s
         significant_bits=significant_bits_of(p, levels[0].dtype.itemsize * 8) or samples.significant_bits,
         icc=icc_of(base.page)[0],
         facts=facts_of(root, p, instrument, xml),
+        alpha=alpha,
     )
 
 
+def _named(p: Pixels) -> bool:
+    """Whether the OME-XML names channels one by one: then each holds what its name says, whatever the tags call it."""
+    channels = children(p.pixels, "Channel")
+    return len(channels) > 1 and any(channel.get("Name") for channel in channels)
+
+
 def _channels(p: Pixels, samples: Samples, count: int) -> tuple[Channel, ...]:
-    found = channels_of(p, samples.channels)
-    return found if len(found) == count else tuple(Channel() for _ in range(count))
+    """Those of the OME-XML, where it speaks of as many; what the tags say stays."""
+    elements, described = len(children(p.pixels, "Channel")), samples.channels_for(count)
+    found = channels_of(p, 1 if elements == count else samples.channels)
+    if len(found) != count:
+        return described
+    alike = elements == 1
+    pairs = enumerate(zip(found, described, strict=True))
+    return tuple(d if alike and i == samples.alpha else replace(f, inverted=d.inverted) for i, (f, d) in pairs)

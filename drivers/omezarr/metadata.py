@@ -101,7 +101,13 @@ def _samples(pixels: Pixels) -> int:
 
 def _merged(own: Channel, stated: Channel) -> Channel:
     """omero for what is shown, OME-XML for what was measured."""
-    return replace(stated, name=own.name or stated.name, color=own.color or stated.color, window=own.window or stated.window)
+    return replace(
+        stated,
+        name=own.name or stated.name,
+        color=own.color or stated.color,
+        window=own.window or stated.window,
+        inverted=own.inverted,
+    )
 
 
 def _omero_channels(omero: object, count: int) -> tuple[Channel, ...]:
@@ -115,7 +121,10 @@ def _channel(entry: Mapping[str, Any]) -> Channel:
     color = str(entry.get("color") or "").removeprefix("#")
     sound = len(color) == 6 and all(c in "0123456789abcdefABCDEF" for c in color)
     return Channel(
-        name=str(entry.get("label") or "").strip() or None, color=color.upper() if sound else None, window=_window(entry)
+        name=str(entry.get("label") or "").strip() or None,
+        color=color.upper() if sound else None,
+        window=_window(entry),
+        inverted=entry.get("inverted") is True,
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Channel, Facts, Level, Pixels, PixelSize, Scene, Slide
+from drivers.model import RGB_CHANNELS, Facts, Level, Pixels, PixelSize, Scene, Slide
 from drivers.philips.document import Import, decoded, import_of, quoted, without_pictures
 from drivers.pictures.jpeg import check_end, frame_size
 from drivers.tiff.container import OpenTiff
@@ -140,17 +140,13 @@ def _cropped(level: Level, size: tuple[int, int]) -> Level:
     return replace(level, shape=shape, index=Grid(shape, grid.tile, kept(grid.absent), kept(grid.empty)))
 
 
-def _channels(rgb: bool, count: int) -> Sequence[Channel]:
-    return RGB_CHANNELS if rgb else [Channel()] * count
-
-
 def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
     try:
         samples = samples_of(page)
         level = _level(file, page, samples)
     except DriverError as error:
         raise type(error)(f"{role} image: {str(error).removeprefix(f'{file.name}: ')}") from error
-    return Scene(role, [level], samples.rgb, _channels(samples.rgb, level.shape.c))
+    return Scene(role, [level], samples.rgb, samples.described, alpha=samples.alpha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +187,16 @@ def _picture(name: str, data: bytes, role: str) -> Scene:
 
 def _scene(path: Path, page: TiffPage, levels: list[Level], document: Import) -> Scene:
     spacing = document.spacing
-    rgb = levels[0].shape.c == 3
+    samples = samples_of(page)
     return Scene(
         name=path.stem,
         levels=levels,
-        rgb=rgb,
-        channels=_channels(rgb, levels[0].shape.c),
+        rgb=samples.rgb,
+        channels=samples.described,
         pixel_size=PixelSize() if spacing is None else PixelSize(spacing[0] * 1000, spacing[1] * 1000),
         icc=_icc(page, document),
         facts=_facts(page, document),
+        alpha=samples.alpha,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.model import Pixels
+
+SHOWN_INVERTED = (
+    "the file is to be shown inverted (WhiteIsZero): the values are as stored, and omero's `inverted` tells viewers"
+)
+"""What is said of such a file."""
 
 # JFIF, full-range BT.601, as 16-bit fixed point: the arithmetic of libjpeg and OpenSlide.
 _X = np.arange(256, dtype=np.int32) - 128
@@ -31,13 +36,15 @@ def ycbcr_to_rgb(pixels: Pixels) -> Pixels:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstSamples:
-    """Keeps the first `count` samples, e.g. drops an alpha channel."""
+class WithExtras:
+    """Converts the first `count` samples; the others follow as they are stored."""
 
+    convert: Callable[[Pixels], Pixels]
     count: int
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        return pixels[..., : self.count]
+        shown = self.convert(pixels[..., : self.count])
+        return np.concatenate([shown, pixels[..., self.count :].astype(shown.dtype, copy=False)], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +59,13 @@ class Strongest:
 
 @dataclass(frozen=True, slots=True)
 class Inverted:
-    """WhiteIsZero to black-is-zero: `maximum` minus the value; samples after the first `count` are dropped."""
+    """WhiteIsZero to black-is-zero: `maximum` minus the value."""
 
     maximum: int
-    count: int
     dtype: np.dtype[Any]
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        return np.subtract(self.maximum, pixels[..., : self.count], dtype=self.dtype)
+        return np.subtract(self.maximum, pixels, dtype=self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +89,16 @@ def palette_of(colormap: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def cmyk_to_rgb(pixels: Pixels) -> Pixels:
-    """8-bit CMYK (0 is no ink) to RGB without a profile, with Pillow's arithmetic: nk - C * nk / 255, nk = 255 - K."""
-    rest = 255 - pixels[..., 3:4].astype(np.uint16)
-    product = pixels[..., :3].astype(np.uint16) * rest  # at most 255 * 255, with 128 still 16 bits
-    product += 128
-    return (rest - ((product + (product >> 8)) >> 8)).astype(np.uint8)
+    """CMYK (0 is no ink) to RGB of the same unsigned type without a profile: nk - C * nk / max, nk = max - K, rounded.
+
+    With 8 bits this is Pillow's arithmetic.
+    """
+    most = int(np.iinfo(pixels.dtype).max)
+    wide = np.uint32 if most <= 0xFFFF else np.uint64  # most * most and its half fit
+    rest = np.subtract(most, pixels[..., 3:4], dtype=wide)
+    product = pixels[..., :3].astype(wide) * rest
+    product += most // 2
+    return (rest - product // most).astype(pixels.dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal
-from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
+from drivers.model import Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.qptiff.notes import Note, channel_of, note_of
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
@@ -125,8 +125,7 @@ def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
         level = _level(file, [page], samples, 1.0)
     except DriverError as error:
         raise type(error)(f"{role} image: {str(error).removeprefix(f'{file.name}: ')}") from error
-    channels = RGB_CHANNELS if samples.rgb else tuple(Channel() for _ in range(level.shape.c))
-    return Scene(name=role, levels=[level], rgb=samples.rgb, channels=channels)
+    return Scene(name=role, levels=[level], rgb=samples.rgb, channels=samples.described, alpha=samples.alpha)
 
 
 def _scene(path: Path, levels: list[Level], full: Sequence[tuple[TiffPage, Note]], samples: Samples) -> Scene:
@@ -140,13 +139,14 @@ def _scene(path: Path, levels: list[Level], full: Sequence[tuple[TiffPage, Note]
         name=path.stem,
         levels=levels,
         rgb=rgb,
-        channels=RGB_CHANNELS if rgb else channels,
+        channels=samples.described if rgb else channels,
         pixel_size=_pixel_size(page, first),
         magnification=first.magnification,
         position=None if position is None else Position(*position),
         significant_bits=samples.significant_bits,
         icc=icc_of(page)[0],
         facts=_facts(page, first),
+        alpha=samples.alpha if len(full) == 1 else None,
     )
 
 

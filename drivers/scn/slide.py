@@ -17,7 +17,7 @@ import numpy as np
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal
 from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
+from drivers.model import Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.scn.document import Image, collection_of
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
@@ -104,7 +104,7 @@ def _named(own: _File, image: Image, role: str) -> Scene:
 def _supplement(own: _File, page: TiffPage, role: str) -> Scene:
     samples = samples_of(page)
     level = _level(own, layer_of_page(page, own.tiff.source), samples, 1.0)
-    return Scene(role, [level], samples.rgb, RGB_CHANNELS if samples.rgb else [Channel()] * level.shape.c)
+    return Scene(role, [level], samples.rgb, samples.described, alpha=samples.alpha)
 
 
 def _scene(own: _File, image: Image, name: str) -> Scene:
@@ -118,7 +118,8 @@ def _scene(own: _File, image: Image, name: str) -> Scene:
         else:
             own.warnings.append(f"{image.name}: level {layer.size[1]}x{layer.size[0]} holds other samples and is left out")
     own.warnings.extend(samples.warnings)
-    rgb = samples.rgb and levels[0].shape.c == 3
+    count = levels[0].shape.c
+    rgb = samples.rgb and count == samples.channels
     icc, dropped = icc_of(base.page)
     if dropped:
         own.warnings.append(dropped)
@@ -127,13 +128,14 @@ def _scene(own: _File, image: Image, name: str) -> Scene:
         name=image.name or name,
         levels=levels,
         rgb=rgb,
-        channels=RGB_CHANNELS if rgb else _channels(image, levels[0].shape.c, samples.channels),
+        channels=samples.described if rgb else _channels(image, count, samples.channels),
         pixel_size=PixelSize(_um(image.view_y, height), _um(image.view_x, width), _um(image.spacing_z, 1)),
         magnification=image.magnification,
         position=_position(image),
         significant_bits=samples.significant_bits,
         icc=icc,
         facts=_facts(base.page, image),
+        alpha=samples.alpha_of(count),
     )
 
 

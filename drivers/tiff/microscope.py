@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,9 +34,12 @@ class Notes:
         """The pixel size of a scene whose tags are the page's."""
         return PixelSize(*pixel_size_um(page)) if self.size is None else self.size
 
-    def channels_for(self, count: int) -> tuple[Channel, ...]:
-        """`count` channels; described only where the file describes as many."""
-        return self.channels if len(self.channels) == count else tuple(Channel() for _ in range(count))
+    def channels_for(self, described: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        """The channels as the microscope software describes them where it describes as many, else as the tags do."""
+        if len(self.channels) != len(described):
+            return described
+        pairs = zip(self.channels, described, strict=True)
+        return tuple(replace(own, inverted=own.inverted or tags.inverted) for own, tags in pairs)
 
 
 def notes_of(file: OpenTiff, kind: str | None) -> Notes:

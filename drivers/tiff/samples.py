@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drivers.errors import Damaged, Unsupported
-from drivers.pictures.color import FirstSamples, Inverted, Palette, YCbCr, cmyk_to_rgb, palette_of, ycbcr_to_rgb
+from drivers.model import ALPHA, RGB_CHANNELS, Channel
+from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of, ycbcr_to_rgb
 from drivers.tiff.level import Convert, LevelFacts
 from drivers.tiff.metadata import tag
 from drivers.tiff.storage import JPEG, JPEG2000
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
 _PHOTOMETRIC = 262
 _YCBCR_JPEG2000 = 33003
-_ALPHA = {1, 2}
+_ASSOCIATED = 1
+_ALPHA = {_ASSOCIATED, 2, 999}
+"""Associated, unassociated, and what Corel wrote for the latter (libtiff reads it so)."""
 _UINT8 = np.dtype("u1")
+_INKS = tuple(Channel(name) for name in ("Cyan", "Magenta", "Yellow", "Black"))
+_WRITTEN_INVERTED = "a bilevel image stored as WhiteIsZero: its values are inverted, 0 is black and 1 is white"
+_MULTIPLIED = "the colours are stored multiplied by their alpha (associated alpha), and are left so"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,25 @@ class Samples:
     channels: int
     dtype: np.dtype[Any]
     rgb: bool = False
+    """The first three channels are colours; a fourth can only be their alpha."""
     convert: Convert | None = None
     whole: bool = False
     significant_bits: int | None = None
     white: bool = False
     """Brightfield is plausible: pixels that no tile covers are white."""
     warnings: tuple[str, ...] = ()
+    alpha: int | None = None
+    """The last channel, where it is the one alpha of the others."""
+    described: tuple[Channel, ...] = ()
+    """The channels of a page, as far as the tags describe them."""
+
+    def channels_for(self, count: int) -> tuple[Channel, ...]:
+        """Descriptions of `count` channels, from pages of such samples one after the other."""
+        return (self.described * -(-count // max(1, len(self.described))))[:count]
+
+    def alpha_of(self, count: int) -> int | None:
+        """The alpha of a scene of `count` channels: only where one page holds them all."""
+        return self.alpha if count == self.channels else None
 
     def facts(self, scale: float) -> LevelFacts:
         """For a level whose pages hold such samples."""
@@ -45,24 +64,24 @@ class Samples:
 def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
     """The samples of a page as scenes show them; raises Unsupported where their colour is not understood.
 
-    `indexed`: palette indices are data and the palette a look-up table, as in ImageJ and OME files, and all samples are
-    channels.
+    `indexed`: palette indices are data and the palette a look-up table, as in ImageJ and OME files, and no values are
+    inverted.
     """
-    dtype, count = page.dtype, page.samplesperpixel
+    dtype = page.dtype
     assert dtype is not None
     if dtype.kind == "c":
         raise Unsupported("complex samples are not read; write magnitude or real and imaginary part as channels")
     photometric = _photometric(page)
     if photometric == PALETTE:
-        return _grey(page, 1) if indexed else _palette(page)
+        return _grey(page) if indexed else _palette(page)
     if photometric == WHITE_IS_ZERO:
-        return _inverted(page)
+        return _white_is_zero(page, indexed)
     if photometric in (BLACK_IS_ZERO, MASK):
-        return _grey(page, count if indexed else count - _alpha(page))
+        return _grey(page)
     if photometric == RGB:
-        return _rgb(page, indexed)
+        return _rgb(page)
     if photometric == SEPARATED:
-        return _grey(page, count) if indexed else _cmyk(page)
+        return _inks(page, ()) if indexed else _cmyk(page)
     if photometric == YCBCR:
         return _ycbcr(page)
     raise Unsupported(f"colours of kind {_name(page)} are not read; convert the image to RGB first")
@@ -79,22 +98,26 @@ def _name(page: TiffPage) -> str:
     return str(getattr(page.photometric, "name", page.photometric))
 
 
-def _alpha(page: TiffPage) -> int:
-    """How many samples at the end are alpha, associated or not."""
+def _alpha(page: TiffPage, colors: int) -> int | None:
+    """The sample that is the alpha of the `colors` before it: the only one beside them, and the tag must say so.
+
+    Writers of many bands (libvips) call all that follow the third alpha: more than one is never alpha.
+    """
     kinds = [int(kind) for kind in page.extrasamples]
-    trailing = 0
-    while trailing < min(len(kinds), page.samplesperpixel - 1) and kinds[-1 - trailing] in _ALPHA:
-        trailing += 1
-    return trailing
+    return colors if page.samplesperpixel == colors + 1 and len(kinds) == 1 and kinds[0] in _ALPHA else None
 
 
-def _dropped(page: TiffPage, count: int) -> tuple[str, ...]:
-    """The warning that samples after the first `count` are left out."""
-    if count == page.samplesperpixel:
-        return ()
-    kinds = {1: "associated", 2: "unassociated"}
-    words = sorted({kinds.get(int(kind), "unspecified") for kind in page.extrasamples} or {"unspecified"})
-    return (f"the alpha channel ({', '.join(words)}) is left out",)
+def _opacity(page: TiffPage, alpha: int | None) -> tuple[str, ...]:
+    """What is to be said of the alpha."""
+    return (_MULTIPLIED,) if alpha is not None and int(page.extrasamples[0]) == _ASSOCIATED else ()
+
+
+def _words(page: TiffPage, colors: tuple[Channel, ...], alpha: int | None) -> tuple[Channel, ...]:
+    """Descriptions of `colors` and what follows; of more than one more nothing is known, nor of what comes before."""
+    extra = page.samplesperpixel - len(colors)
+    if alpha is not None:
+        return (*colors, ALPHA)
+    return (*colors, *[Channel()] * extra) if extra < 2 else tuple(Channel() for _ in range(page.samplesperpixel))
 
 
 def _bits(page: TiffPage) -> int | None:
@@ -116,65 +139,87 @@ def _plain(page: TiffPage) -> np.dtype[Any]:
     return _UINT8 if page.dtype.kind == "b" else page.dtype.newbyteorder("=")
 
 
-def _cut(page: TiffPage, count: int) -> Convert | None:
-    """Drops samples after the first `count`; not needed for planes, which are simply not read."""
-    return None if count == page.samplesperpixel or page.planarconfig == 2 else FirstSamples(count)
-
-
-def _grey(page: TiffPage, count: int) -> Samples:
+def _grey(page: TiffPage, *, inverted: bool = False) -> Samples:
+    alpha = _alpha(page, 1)
     return Samples(
-        channels=count,
+        channels=page.samplesperpixel,
         dtype=_plain(page),
-        convert=_cut(page, count),
         significant_bits=_bits(page),
-        warnings=_dropped(page, count),
+        warnings=((SHOWN_INVERTED,) if inverted else ()) + _opacity(page, alpha),
+        alpha=alpha,
+        described=_words(page, (Channel(inverted=inverted),), alpha),
     )
 
 
-def _inverted(page: TiffPage) -> Samples:
-    count, bits = page.samplesperpixel - _alpha(page), _equal_bits(page)
-    assert page.dtype is not None
-    if page.dtype.kind not in "bu" or bits is None:
-        raise Unsupported(f"WhiteIsZero with samples of type {page.dtype} is not defined by the TIFF standard")
-    dtype = _plain(page)
-    return Samples(
-        channels=count,
-        dtype=dtype,
-        convert=Inverted((1 << bits) - 1, count, dtype),
-        whole=True,
-        significant_bits=_bits(page),
-        warnings=_dropped(page, count),
-    )
+def _white_is_zero(page: TiffPage, measured: bool) -> Samples:
+    """Bilevel scans, whose paper is 0, become what they show. Other values are measured, and inverted by viewers only.
+
+    ImageJ writes this tag for its inverting look-up table and keeps the values (ij.io.TiffEncoder); libtiff, tifffile and
+    GDAL give them as stored.
+    """
+    if measured or _equal_bits(page) != 1:
+        return _grey(page, inverted=True)
+    plain = _grey(page)
+    inverted = Inverted(1, plain.dtype)
+    convert = inverted if plain.channels == 1 else WithExtras(inverted, 1)
+    return replace(plain, convert=convert, whole=True, warnings=(_WRITTEN_INVERTED, *plain.warnings))
 
 
 def _palette(page: TiffPage) -> Samples:
     colormap = tag(page, 320)
     if colormap is None or np.size(colormap) < 3 or np.size(colormap) % 3:
         raise Damaged("a palette image without a sound ColorMap")
-    return Samples(3, _UINT8, rgb=True, convert=Palette(palette_of(colormap)), whole=True, warnings=_dropped(page, 1))
+    extra = page.samplesperpixel - 1
+    if extra and page.dtype != _UINT8:
+        raise Unsupported(f"a palette image with {extra} more samples of type {page.dtype} is not read")
+    return _converted(page, 1, Palette(palette_of(colormap)), _UINT8)
 
 
-def _rgb(page: TiffPage, keep: bool) -> Samples:
-    count = page.samplesperpixel - (0 if keep else _alpha(page))
-    colour, dtype = count == 3, _plain(page)
+def _converted(page: TiffPage, stored: int, convert: Convert, dtype: np.dtype[Any]) -> Samples:
+    """The first `stored` samples converted to RGB, the others behind them as they are."""
+    extra, alpha = page.samplesperpixel - stored, _alpha(page, stored)
+    return Samples(
+        channels=3 + extra,
+        dtype=dtype,
+        rgb=extra == (0 if alpha is None else 1),
+        convert=WithExtras(convert, stored) if extra else convert,
+        whole=True,
+        warnings=_opacity(page, alpha),
+        alpha=None if alpha is None else 3,
+        described=(*RGB_CHANNELS, *([Channel()] * extra if alpha is None else [ALPHA])),
+    )
+
+
+def _rgb(page: TiffPage) -> Samples:
+    count, alpha, dtype = page.samplesperpixel, _alpha(page, 3), _plain(page)
+    colour = count == 3 or alpha is not None
     return Samples(
         channels=count,
         dtype=dtype,
         rgb=colour,
-        convert=_cut(page, count),
         significant_bits=_bits(page),
         white=colour and dtype == _UINT8 and _bits(page) is None,
-        warnings=_dropped(page, count),
+        warnings=_opacity(page, alpha),
+        alpha=alpha,
+        described=_words(page, RGB_CHANNELS[:count], alpha),
     )
 
 
 def _cmyk(page: TiffPage) -> Samples:
-    count, inks = page.samplesperpixel - _alpha(page), int(tag(page, 332) or 1)
-    if inks != 1 or count != 4:
-        return _grey(page, count)  # other inks than CMYK: each is a channel
-    if page.dtype != _UINT8:
-        raise Unsupported(f"CMYK with samples of type {page.dtype} is not read; convert the image to RGB first")
-    return Samples(3, _UINT8, rgb=True, convert=cmyk_to_rgb, whole=True, warnings=_dropped(page, count))
+    count, alpha, inks = page.samplesperpixel, _alpha(page, 4), int(tag(page, 332) or 1)
+    if inks != 1 or count < 4 or (count > 4 and alpha is None):
+        return _inks(page, _INKS[:count] if inks == 1 else ())
+    dtype = _plain(page)
+    if dtype.kind != "u" or _bits(page) is not None:
+        return _inks(page, _INKS)
+    return _converted(page, 4, cmyk_to_rgb, dtype)
+
+
+def _inks(page: TiffPage, names: tuple[Channel, ...]) -> Samples:
+    """Inks that are not mixed to colours: each is a channel."""
+    count = page.samplesperpixel
+    described = (*names, *[Channel()] * (count - len(names)))
+    return Samples(count, _plain(page), significant_bits=_bits(page), described=described)
 
 
 def _ycbcr(page: TiffPage) -> Samples:
@@ -187,7 +232,7 @@ def _ycbcr(page: TiffPage) -> Samples:
         convert = _coefficients(page)
     elif page.planarconfig == 2:
         raise Unsupported("YCbCr in separate JPEG planes is not read")
-    return Samples(3, _UINT8, rgb=True, convert=convert, whole=convert is not None, white=True)
+    return Samples(3, _UINT8, rgb=True, convert=convert, whole=convert is not None, white=True, described=RGB_CHANNELS)
 
 
 def _coefficients(page: TiffPage) -> YCbCr:

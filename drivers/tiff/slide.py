@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged, DriverError
-from drivers.model import RGB_CHANNELS, Channel, Level, PixelSize, Scene, Slide
+from drivers.model import Channel, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
@@ -67,7 +67,10 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
 
 def _samples(page: TiffPage, kind: str | None) -> Samples:
     samples = samples_of(page, indexed=kind in _INDEXED)
-    return replace(samples, rgb=False, white=False) if kind in _MEASURED else samples
+    if kind not in _MEASURED:
+        return samples
+    blank = tuple(Channel(inverted=channel.inverted) for channel in samples.described)
+    return replace(samples, rgb=False, white=False, alpha=None, described=blank)
 
 
 def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
@@ -88,17 +91,20 @@ def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
     size = notes.pixel_size(page)
     if swaps_axes(turn):
         size = PixelSize(size.x_um, size.y_um, size.z_um)
-    rgb = samples.rgb and levels[0].shape.c == 3
+    count = levels[0].shape.c
+    rgb = samples.rgb and count == samples.channels
+    described = samples.channels_for(count)
     return Scene(
         name=name,
         levels=levels,
         rgb=rgb,
-        channels=RGB_CHANNELS if rgb else notes.channels_for(levels[0].shape.c),
+        channels=described if rgb else notes.channels_for(described),
         pixel_size=size,
         time_step_s=notes.time_step_s,
         significant_bits=samples.significant_bits,
         icc=icc,
         facts=facts_of(page),
+        alpha=samples.alpha_of(count),
     )
 
 
@@ -125,6 +131,11 @@ def _thumbnails(file: OpenTiff, stack: Stack, associated: dict[str, Scene]) -> l
         except DriverError as error:
             warnings.append(f"{what} is left out: {error}")
             continue
-        channels = RGB_CHANNELS if samples.rgb else tuple(Channel() for _ in range(level.shape.c))
-        associated["thumbnail"] = Scene(name="thumbnail", levels=[level], rgb=samples.rgb, channels=channels)
+        associated["thumbnail"] = Scene(
+            name="thumbnail",
+            levels=[level],
+            rgb=samples.rgb,
+            channels=samples.described,
+            alpha=samples.alpha,
+        )
     return warnings

@@ -12,7 +12,7 @@ import numpy as np
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Channel, PixelSize, Scene, Slide
+from drivers.model import PixelSize, Scene, Slide
 from drivers.vsi.ets import Ets, read_ets
 from drivers.vsi.frames import chosen, frame_files
 from drivers.vsi.images import MACRO, OVERVIEW, Image, images_of
@@ -165,12 +165,13 @@ def _internal(files: _Set, image: Image, page: int) -> Scene:
         name=image.name or files.path.stem,
         levels=[level],
         rgb=samples.rgb,
-        channels=RGB_CHANNELS if samples.rgb else described or tuple(Channel() for _ in range(level.shape.c)),
+        channels=samples.described if samples.rgb else described or samples.described,
         pixel_size=image.pixel_size,
         magnification=image.magnification,
         position=image.position,
         significant_bits=samples.significant_bits,
         facts=image.facts,
+        alpha=samples.alpha,
     )
 
 

@@ -19,6 +19,8 @@ from flows.naming import store_name
 from flows.settings import Folder
 from flows.watching.walk import Look, as_path
 
+_LATER = {"alpha": "drop"}
+
 
 @dataclass(frozen=True, slots=True)
 class FoundSlide:
@@ -30,8 +32,13 @@ class FoundSlide:
 
 
 def options_hash(options: Options) -> str:
-    """Hash of the options that shape an output. The version is not in it: an upgrade converts nothing anew."""
-    return hashlib.sha256(json.dumps(options.for_record(), sort_keys=True).encode()).hexdigest()
+    """Hash of the options that shape an output. The version is not in it: an upgrade converts nothing anew.
+
+    Hence an option that came later counts only where it is not at its default.
+    """
+    record = options.for_record()
+    known = {key: value for key, value in record.items() if key not in _LATER or value != _LATER[key]}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def signature(members: Mapping[str, Look]) -> str:

@@ -166,7 +166,8 @@ def test_contract_of_slide_and_scenes(path: Path, slide: Slide) -> None:
         assert scene.name
         assert scene.levels
         assert len(scene.channels) == scene.shape.c
-        assert not scene.rgb or scene.shape.c == 3
+        assert not scene.rgb or scene.shape.c == 3 + (scene.alpha is not None)
+        assert scene.alpha in (None, scene.shape.c - 1)
         assert len({level.dtype for level in scene.levels}) == 1
         assert len({level.shape[:3] for level in scene.levels}) == 1
         assert scene.levels[0].scale == 1

@@ -84,10 +84,9 @@ def test_16_bits_are_kept(tmp_path: Path) -> None:
         deep_png(path, samples)
         stored = imagecodecs.png_decode(path.read_bytes()).reshape(*SIZE, samples)
         with open_slide(path) as slide:
-            kept = samples - 1 if samples in (2, 4) else samples
-            np.testing.assert_array_equal(level0(slide), stored[..., :kept])
-            assert slide.warnings == (["the alpha channel is left out"] if samples in (2, 4) else [])
-            assert slide.scenes[0].rgb == (kept == 3)
+            np.testing.assert_array_equal(level0(slide), stored)
+            assert slide.scenes[0].alpha == (samples - 1 if samples in (2, 4) else None)
+            assert slide.scenes[0].rgb == (samples > 2)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -110,11 +109,11 @@ def test_orientation_of_png_and_webp(tmp_path: Path) -> None:
             np.testing.assert_array_equal(level0(slide), shown(path))
 
 
-def test_transparent_palette_is_told(tmp_path: Path) -> None:
+def test_transparent_palette_has_an_alpha(tmp_path: Path) -> None:
     palette_png(tmp_path / "a.png", clear=True)
-    with open_slide(tmp_path / "a.png") as slide:
-        assert slide.warnings == ["the transparency of palette colours is left out"]
-        np.testing.assert_array_equal(level0(slide), shown(tmp_path / "a.png"))
+    with open_slide(tmp_path / "a.png") as slide, Image.open(tmp_path / "a.png") as image:
+        assert slide.scenes[0].alpha == 3
+        np.testing.assert_array_equal(level0(slide), image.convert("RGBA"))
 
 
 def test_bilevel_png_is_0_and_1(tmp_path: Path) -> None:

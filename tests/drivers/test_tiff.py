@@ -212,13 +212,6 @@ def test_cmyk_as_pillow_converts_it(tmp_path: Path, planar: str) -> None:
     np.testing.assert_array_equal(shown(tmp_path / "a.tif"), pillow(tmp_path / "pillow.tif"))
 
 
-@pytest.mark.parametrize("dtype", ["u1", "u2"])
-def test_white_is_zero_is_inverted(tmp_path: Path, dtype: str) -> None:
-    pixels = noise((20, 30), dtype)
-    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite", **PLAIN)
-    np.testing.assert_array_equal(shown(tmp_path / "a.tif")[..., 0], np.iinfo(dtype).max - pixels)
-
-
 def test_white_is_zero_bilevel(tmp_path: Path) -> None:
     pixels = noise((9, 20)) > 0
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite", **PLAIN)
@@ -236,14 +229,15 @@ def test_ycbcr_without_jpeg(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "word"), [(1, "associated"), (2, "unassociated")])
 @pytest.mark.parametrize("planar", ["contig", "separate"])
-def test_alpha_is_left_out_with_a_warning(tmp_path: Path, kind: int, word: str, planar: str) -> None:
+def test_alpha_is_a_channel(tmp_path: Path, kind: int, word: str, planar: str) -> None:
     pixels = noise((4, 20, 30))
     stored = pixels if planar == "separate" else pixels.transpose(1, 2, 0)
     tifffile.imwrite(tmp_path / "a.tif", stored, planarconfig=planar, extrasamples=(kind,), **RGB_PLAIN)
-    np.testing.assert_array_equal(shown(tmp_path / "a.tif"), pixels[:3].transpose(1, 2, 0))
+    np.testing.assert_array_equal(shown(tmp_path / "a.tif"), pixels.transpose(1, 2, 0))
     with open_slide(tmp_path / "a.tif") as slide:
         assert slide.scenes[0].rgb
-        assert list(slide.warnings) == [f"the alpha channel ({word}) is left out"]
+        assert slide.scenes[0].alpha == 3
+        assert [f"({word} alpha)" in warning for warning in slide.warnings] == [True] * (kind == 1)
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])

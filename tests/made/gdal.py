@@ -138,7 +138,7 @@ for _name, _maker, _facts in _CASES:
     _listed(_name, _maker, {"levels": [_LEVEL0], "scales": [1]} | _facts)
 _listed("quarter.jpg", partial(turned_jpeg, orientation=6), _RGB | {"level0": (1, 3, 1, SIZE[1], SIZE[0])})
 _listed("grey-16.png", partial(deep_png, samples=1), _GREY | {"level0": (1, 1, 1, *SIZE), "dtype": "uint16"})
-_listed("rgba-16.png", partial(deep_png, samples=4), _RGB | {"level0": _LEVEL0, "dtype": "uint16", "fill": 0})
+_listed("rgba-16.png", partial(deep_png, samples=4), _RGB | {"level0": (1, 4, 1, *SIZE), "dtype": "uint16", "fill": 0})
 _JP2 = [(1, 3, 1, 300, 260), (1, 3, 1, 150, 130), (1, 3, 1, 75, 65)]
 _listed("tiled.jp2", partial(jpeg2000, tile=128), _RGB | {"levels": _JP2, "scales": [1, 2, 4], "compression": "jpeg2000"})
 _listed("codestream.j2k", partial(jpeg2000, codestream=True), _RGB | {"levels": _JP2, "scales": [1, 2, 4]})

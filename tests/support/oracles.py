@@ -43,14 +43,16 @@ def by_tifffile(path: Path) -> Pixels:
 
 
 def by_pillow(path: Path) -> Pixels:
-    """As it is to be shown: turned, palettes and CMYK as colours, without alpha; up to 8 bits, and 16 of grey."""
+    """As it is to be shown: turned, palettes and CMYK as colours, with its alpha; up to 8 bits, and 16 of grey."""
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as image:
             turned = ImageOps.exif_transpose(image)
-            return picture(np.asarray(turned if turned.mode in ("1", "L", "I;16") else turned.convert("RGB")))
+            kept = turned.mode in ("1", "L", "I;16", "LA", "RGBA")
+            clear = turned.mode == "P" and "transparency" in turned.info
+            return picture(np.asarray(turned if kept else turned.convert("RGBA" if clear else "RGB")))
 
 
 def by_openslide(path: Path) -> Pixels:
@@ -82,8 +84,7 @@ def _raster(path: Path) -> list[Pixels]:
 
     if "_16" in path.name or "16bit" in path.name:  # Pillow has 8 bits for colours, and for JPEG 2000 another order
         decode = imagecodecs.png_decode if path.suffix == ".png" else imagecodecs.jpeg2k_decode
-        found = picture(decode(path.read_bytes()))
-        return [found[:, : 3 if found.shape[1] > 2 else 1]]
+        return [picture(decode(path.read_bytes()))]
     return [by_pillow(path)]
 
 

@@ -34,8 +34,8 @@ DERIVED: dict[str, dict[str, Any]] = {
     "raster/large_image-test_RGBA_16.png": {"dtype": "uint16"},  # Pillow, which wrote the facts, halves the bits
 }
 _WORDS = {"1": ("uint8", 1), "L": ("uint8", 1), "P": ("uint8", 3), "I;16": ("uint16", 1)}
-_WORDS |= dict.fromkeys(("RGB", "RGBA", "CMYK"), ("uint8", 3))
-"""Mode of Pillow: (dtype, channels) of what is shown. Palettes and CMYK become colours, alpha is left out."""
+_WORDS |= dict.fromkeys(("RGB", "CMYK"), ("uint8", 3)) | {"RGBA": ("uint8", 4)}
+"""Mode of Pillow: (dtype, channels) of what is shown. Palettes and CMYK become colours, alpha is a channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _picture(words: list[str], name: str) -> dict[str, Any]:
     width, height = (int(n) for n in words[1].split("x"))
     height, width = (width, height) if _turned(name) else (height, width)
     dtype, channels = _WORDS[words[2]]
-    return {"dtype": dtype, "rgb": channels == 3, "level0": (1, channels, 1, height, width)}
+    return {"dtype": dtype, "rgb": channels > 2, "level0": (1, channels, 1, height, width)}
 
 
 def _tiff(words: list[str], name: str, channels: int | None) -> dict[str, Any]:
