@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -14,11 +15,14 @@ from drivers.location import Location, Url, location
 _SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.tf8", ".ome.tf2")
 _PLAIN = " !#$&'()+,-.;=@[]^_`{}~"
 _LONGEST = 200
+"""Bytes of a name before its suffix: most file systems take 255, and a stage adds its run."""
+_ESCAPE_CUT = re.compile(r"%[0-9A-F]?$")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 
 
 def targets(slides: Sequence[Location], out: str) -> list[Location]:
     """One store per slide. Raises OptionError where two slides would get the same, or for outputs that cannot be."""
+    require_output(out)
     folder = location(out)
     if isinstance(folder, Url):
         _require_s3(folder)
@@ -32,6 +36,12 @@ def targets(slides: Sequence[Location], out: str) -> list[Location]:
             other = slides[found.index(target)]
             raise OptionError(f"{slides[i]} and {other} would both become {target.name}; convert them to different folders")
     return found
+
+
+def require_output(out: str) -> None:
+    """Raise OptionError for an empty output, as an unset variable of a script gives: it would mean the current folder."""
+    if not out.strip():
+        raise OptionError("the output is empty: name a folder, a store that ends in .zarr, or s3://bucket/prefix")
 
 
 def _below(folder: Location, name: str) -> Location:
@@ -57,7 +67,16 @@ def store_name(slide: Location) -> str:
         kept = quote_from_bytes(raw, safe=_PLAIN)
     if kept.startswith(".") or kept.endswith((" ", ".")):
         kept = kept.replace(".", "%2E") if kept.startswith(".") else kept[:-1] + f"%{ord(kept[-1]):02X}"
-    return f"{kept[:_LONGEST]}.ome.zarr"
+    return f"{_shortened(kept)}.ome.zarr"
+
+
+def _shortened(name: str) -> str:
+    """At most _LONGEST bytes, cut between characters; what was cut is told apart by a hash of the whole."""
+    encoded = name.encode()
+    if len(encoded) <= _LONGEST:
+        return name
+    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return _ESCAPE_CUT.sub("", encoded[: _LONGEST - len(mark)].decode(errors="ignore")) + mark
 
 
 def _quoted(character: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 from pathlib import Path
 
 from converter.checking.record import stored_receipt
 from converter.checking.stored import files_of
-from converter.errors import NoSpace, Refused
+from converter.errors import NoSpace, OutputFailed, Refused
 from converter.fingerprint import slide_fingerprint
 from converter.manifest import ROOT_METADATA
 from converter.objects.faults import reaching
@@ -20,6 +20,8 @@ from drivers.location import Location, Url
 from drivers.model import Slide
 
 _SPARE = 64 << 20
+_BELOW = 400
+"""Bytes of the longest path below a store, and of the stage that it is written in."""
 
 
 def refuse_early(slide: Slide, target: Location, options: Options) -> None:
@@ -27,6 +29,7 @@ def refuse_early(slide: Slide, target: Location, options: Options) -> None:
     if isinstance(target, Url):
         _refuse_url(slide, target, options)
         return
+    _require_name(target)
     if any(target.resolve() == f.resolve() or f.resolve().is_relative_to(target.resolve()) for f in slide.files):
         raise Refused(f"{target}: would replace the slide itself; give another output")
     if not os.path.lexists(target):
@@ -91,14 +94,43 @@ def finished_before(slide: Slide, target: Location, options: Options) -> Receipt
 
 
 def require_space(target: Location, needed: int) -> None:
-    """Raise NoSpace unless the target's disk has room for `needed` bytes and some to spare; object stores have."""
+    """Raise NoSpace unless the target's disk has room for `needed` bytes and a reserve; object stores have.
+
+    Raises OutputFailed where it is read-only: such a disk says it has no room, and that is not what is wrong.
+    """
     if isinstance(target, Url):
         return
-    folder = target.parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    folder = _nearest(target.parent)
+    found = os.statvfs(folder)
+    if found.f_flag & os.ST_RDONLY:
+        raise OutputFailed(errno.EROFS, f"{folder}: is on a read-only file system; choose another output")
+    free = found.f_bavail * found.f_frsize
     if free < needed + _SPARE:
         raise NoSpace(
-            f"{target}: about {needed >> 20} MiB will be written, {free >> 20} MiB are free; make room or choose another disk"
+            f"{target}: about {_mib(needed)} MiB will be written and {_mib(_SPARE)} MiB stay in reserve, "
+            f"{free >> 20} MiB are free; make room or choose another disk"
         )
+
+
+def _mib(count: int) -> int:
+    return -(-count >> 20)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the first above it that is there."""
+    while not os.path.lexists(folder) and folder != folder.parent:  # of a name too long it says no, Path.exists raises
+        folder = folder.parent
+    return folder
+
+
+def _require_name(target: Path) -> None:
+    """File systems count bytes: a name that does not fit is refused before any work, not after all of it."""
+    folder = _nearest(target.absolute().parent)
+    longest, room = os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX") - _BELOW
+    for name in target.absolute().relative_to(folder).parts:
+        if len(os.fsencode(name)) > longest:
+            raise Refused(
+                f"{name}: has {len(os.fsencode(name))} bytes, a name has {longest} at most there; give a shorter one"
+            )
+    if len(os.fsencode(target.absolute())) > room:
+        raise Refused(f"{target}: the path has more than {room} bytes; give a shorter output")

@@ -33,6 +33,8 @@ OWNER = "owner.json"
 _PENDING = 16
 _TRIES = 20
 _NAMELESS_S = 60.0
+_NAME_BYTES = 100
+"""Of the target's name in that of its stage; file systems count bytes, not characters."""
 _AT_ONCE = 512  # writev takes at most IOV_MAX (1024) buffers
 
 
@@ -239,7 +241,7 @@ def _sync_file_system(folder: Path) -> None:
 def open_stage(target: Path) -> LocalStage:
     """A new, empty stage for `target`. Stages whose process on this host is gone are removed first."""
     stages = target.parent / STAGES
-    folder = stages / f"{target.name[:100]}.{uuid4().hex[:12]}"
+    folder = stages / f"{os.fsencode(target.name)[:_NAME_BYTES].decode(errors='ignore')}.{uuid4().hex[:12]}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         collect(stages)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from drivers.errors import UnsafePath
+from drivers.errors import Unreadable, UnsafePath
 from drivers.files import open_source
 from drivers.limits import check
 
@@ -53,6 +53,11 @@ def last(key: str) -> str:
     return key.rpartition("/")[2]
 
 
+def _require_regular(store: str, key: str, entry: os.DirEntry[str]) -> None:
+    if not entry.is_file() and not (entry.is_symlink() and not os.path.lexists(os.path.realpath(entry.path))):
+        raise UnsafePath(f"{store}: {key!r} is a FIFO, a socket or a device, no regular file: remove it")
+
+
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
     """A folder."""
@@ -65,18 +70,36 @@ class LocalFiles:
         return self.root.name
 
     def keys(self) -> frozenset[str]:
-        """Every file. Raises UnsafePath for links that lead out of the folder, LimitExceeded for too many files."""
+        """Every file.
+
+        Raises UnsafePath for links that lead out of the folder and for what is no regular file (to open a FIFO waits for
+        ever), LimitExceeded for too many files, Unreadable for a folder that cannot be listed.
+        """
         found: set[str] = set()
         real = os.path.realpath(self.root)
-        for folder, folders, names in os.walk(self.root):
-            for name in [*folders, *names]:
-                path = Path(folder, name)
-                if path.is_symlink() and os.path.commonpath([real, os.path.realpath(path)]) != real:
-                    raise UnsafePath(f"{self.name}: {name!r} is a link that leads out of the store: it is not opened")
-            below = os.path.relpath(folder, self.root)
-            found.update(names if below == "." else (f"{below}/{name}" for name in names))
+        folders = [""]
+        while folders:
+            below = folders.pop()
+            for entry in self._entries(below):
+                key = joined(below, entry.name)
+                if entry.is_symlink() and os.path.commonpath([real, os.path.realpath(entry.path)]) != real:
+                    raise UnsafePath(f"{self.name}: {key!r} is a link that leads out of the store: it is not opened")
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(key)
+                elif not entry.is_dir():  # a link to a folder inside is not followed: it might lead round in circles
+                    _require_regular(self.name, key, entry)
+                    found.add(key)
             check("the number of files", len(found), MOST_FILES)
         return frozenset(found)
+
+    def _entries(self, below: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.root / below) as entries:
+                return list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise Unreadable(f"{joined(self.name, below)}: cannot be listed: {error.strerror}") from error
 
     def folders(self, key: str) -> list[str]:
         """Sorted names of the folders in a folder."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converter.errors import OptionError
+from flows.naming import require_output
 from flows.settings import Settings, checked, load_settings
 
 
@@ -39,6 +40,7 @@ def quick_settings(folders: Sequence[Path], out: str, state: Path | None, quiet:
         raise OptionError("watch: a folder is named twice")
     if place.exists() and not place.is_dir():
         raise OptionError(f"--state {place}: is a file, not a folder")
+    require_output(out)
     output = out if "://" in out else str(Path(out).absolute())
     lines = [f"state = {_quoted(str(place))}"]
     names: list[str] = []

@@ -236,7 +236,7 @@ def test_what_is_no_store_is_not_replaced(slide: Slide, out: Path) -> None:
 
 
 def test_too_little_space_is_refused_before_writing(slide: Slide, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1 << 40, used=0, free=1 << 20))
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=0, f_bavail=1 << 8, f_frsize=1 << 12))
     with pytest.raises(NoSpace, match="free") as caught:
         converted(slide, out / "deeper" / "x.zarr")
     assert exit_code(caught.value) == 5

@@ -259,6 +259,13 @@ def test_several_slides_to_a_folder(cli: Cli, slide: Path, tmp_path: Path) -> No
     assert sorted(path.name for path in out_folder.iterdir()) == ["cli.ome.zarr", "second.ome.zarr"]
 
 
+@pytest.mark.parametrize("out", ["", " "])
+def test_an_empty_output_is_no_folder(cli: Cli, slide: Path, out: str) -> None:
+    code, found = cli.json("convert", slide, "-o", out)
+    assert (code, found["error"]["kind"]) == (2, "usage")
+    assert "output is empty" in found["error"]["message"]
+
+
 def test_slides_that_would_get_one_name(cli: Cli, slide: Path, tmp_path: Path) -> None:
     twin = tmp_path / "cli.tif"
     shutil.copy(slide, twin)
