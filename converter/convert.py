@@ -22,7 +22,7 @@ from converter.options import Options
 from converter.planning.image import ImagePlan
 from converter.planning.privacy import left_out
 from converter.planning.slide import SlidePlan, plan_slide
-from converter.publishing.existing import finished_before, refuse_early, require_space
+from converter.publishing.existing import finished_before, is_zip, refuse_early, require_space
 from converter.publishing.publish import publish
 from converter.publishing.stage import Stage, open_stage
 from converter.receipt import Receipt
@@ -133,7 +133,7 @@ def convert(path: Location, target: Location, conversion: Conversion) -> Receipt
         require_space(target, plan.estimated_bytes)
         if options.verify == "full":
             aside.submit(_warm_reader)
-        stage, published = _stage_for(target, conversion)
+        stage, published = _stage_for(target, plan, conversion)
         try:
             receipt = _staged(written, plan, _Place(stage, target, published, before, identity), conversion)
         finally:
@@ -145,11 +145,15 @@ def _identity(slide: Slide, conversion: Conversion) -> str:
     return conversion.identity or slide_fingerprint(slide, conversion.stop.is_set)
 
 
-def _stage_for(target: Location, conversion: Conversion) -> tuple[Stage, Callable[[], None]]:
+def _stage_for(target: Location, plan: SlidePlan, conversion: Conversion) -> tuple[Stage, Callable[[], None]]:
     """A new stage, and what makes it the target."""
     replacing = conversion.options.exists == "replace"
     if isinstance(target, Path):
         local = open_stage(target)
+        if is_zip(target):
+            from converter.publishing.zip_stage import open_zip_stage
+
+            local = open_zip_stage(local, sum(len(image.levels) + 1 for image in plan.images))
         return local, lambda: publish(local, target, replace=replacing)
     from converter.publishing.object_stage import open_object_stage
 

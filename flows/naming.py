@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 from converter.errors import OptionError
 from drivers.location import Location, Url, location
 
-_SUFFIXES = (".ome.zarr", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.tf8", ".ome.tf2")
+_SUFFIXES = (".ome.zarr.zip", ".zarr.zip", ".ome.zarr", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.tf8", ".ome.tf2")
 _PLAIN = " !#$&'()+,-.;=@[]^_`{}~"
 _LONGEST = 200
 """Bytes of a name before its suffix: most file systems take 255, and a stage adds its run."""
@@ -26,9 +26,9 @@ def targets(slides: Sequence[Location], out: str) -> list[Location]:
     folder = location(out)
     if isinstance(folder, Url):
         _require_s3(folder)
-    if folder.suffix == ".zarr" and len(slides) == 1:
+    if _is_store(folder) and len(slides) == 1:
         return [folder]
-    if folder.suffix == ".zarr":
+    if _is_store(folder):
         raise OptionError(f"output {out}: names one store, and there are {len(slides)} slides; give a folder")
     found = [_below(folder, store_name(slide)) for slide in slides]
     for i, target in enumerate(found):
@@ -36,6 +36,11 @@ def targets(slides: Sequence[Location], out: str) -> list[Location]:
             other = slides[found.index(target)]
             raise OptionError(f"{slides[i]} and {other} would both become {target.name}; convert them to different folders")
     return found
+
+
+def _is_store(place: Location) -> bool:
+    """Whether the name is that of one store: a folder, or a ZIP file (RFC-9 of OME-NGFF)."""
+    return place.name.lower().endswith((".zarr", ".ozx", ".zarr.zip"))
 
 
 def require_output(out: str) -> None:

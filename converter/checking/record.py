@@ -8,7 +8,7 @@ from typing import Any
 from converter.receipt import KEY
 from drivers.errors import Unreadable
 from drivers.limits import LIMITS
-from drivers.zarrstore.files import Files, LocalFiles
+from drivers.zarrstore.files import Files
 
 
 def stored_receipt(files: Files) -> dict[str, Any] | None:
@@ -16,7 +16,7 @@ def stored_receipt(files: Files) -> dict[str, Any] | None:
     try:
         found = root_document(files)
     except Unreadable:
-        if isinstance(files, LocalFiles):
+        if files.local:
             return None
         raise
     except (OSError, ValueError):

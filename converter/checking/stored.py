@@ -15,6 +15,7 @@ from drivers.location import Location
 from drivers.model import Pixels
 from drivers.zarrstore.array import ChunkReader, read_array
 from drivers.zarrstore.files import Files, LocalFiles
+from drivers.zarrstore.zipped import ZipFiles, is_zip_file, open_zip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,12 @@ class StoredArray:
 
 
 def files_of(store: Location) -> Files:
-    """The files of a store; raises DriverError for a URL that is none of an object store or web server."""
+    """The files of a store: a folder, a ZIP file, a URL.
+
+    Raises DriverError for a broken ZIP, and for a URL that is none of an object store or web server.
+    """
     if isinstance(store, Path):
-        return LocalFiles(store)
+        return open_zip(store) if is_zip_file(store) else LocalFiles(store)
     from drivers.zarrstore.remote import RemoteFiles
 
     return RemoteFiles(store)
@@ -83,10 +87,14 @@ def files_of(store: Location) -> Files:
 
 def open_with_zarr(files: Files, path: str) -> Any:
     """The array at `path` of a local store, opened by zarr-python, which raises what it likes; others are read directly."""
-    if not isinstance(files, LocalFiles):
+    if not isinstance(files, LocalFiles | ZipFiles):
         return open_directly(files, path)
     import zarr
 
+    if isinstance(files, ZipFiles):
+        from converter.checking.zarr_store import FilesStore
+
+        return zarr.open_array(FilesStore(files), path=path, mode="r")
     return zarr.open_array(str(files.root / path), mode="r")
 
 

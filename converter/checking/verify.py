@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,15 @@ def verify_store(
     does not answer, or refuses, OutputFailed.
     """
     with reaching(str(store)):
-        report = Report(store, files_of(store) if files is None else files, depth, opener)
+        try:
+            found = files_of(store) if files is None else files
+        except DriverError as error:  # a ZIP file that is broken
+            if not isinstance(store, Path):
+                raise
+            report = Report(store, LocalFiles(store), depth, opener)
+            report.check(False, ".", _line(error))
+            return report
+        report = Report(store, found, depth, opener)
         _verify(report, slide)
         return report
 
@@ -156,7 +165,7 @@ def _malformed(report: Report, where: str, what: str) -> Generator[None]:
 
 def _raise_unreachable(report: Report, error: Exception) -> None:
     """That a server does not answer says nothing of the store."""
-    if isinstance(error, Unreadable) and not isinstance(report.files, LocalFiles):
+    if isinstance(error, Unreadable) and not report.files.local:
         raise error
 
 

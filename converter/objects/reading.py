@@ -25,6 +25,11 @@ class WithRoot:
         """Name of the store, for messages."""
         return self._name
 
+    @property
+    def local(self) -> bool:
+        """It is behind a server."""
+        return False
+
     def keys(self) -> frozenset[str] | None:
         """Every file."""
         below = self._below.keys()

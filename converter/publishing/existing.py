@@ -8,7 +8,7 @@ from pathlib import Path
 
 from converter.checking.record import stored_receipt
 from converter.checking.stored import files_of
-from converter.errors import NoSpace, OutputFailed, Refused
+from converter.errors import NoSpace, OptionError, OutputFailed, Refused
 from converter.fingerprint import slide_fingerprint
 from converter.manifest import ROOT_METADATA
 from converter.objects.faults import reaching
@@ -18,14 +18,29 @@ from converter.receipt import Receipt
 from converter.version import product_version
 from drivers.location import Location, Url
 from drivers.model import Slide
+from drivers.zarrstore.zipped import holds_store
 
 _SPARE = 64 << 20
 _BELOW = 400
 """Bytes of the longest path below a store, and of the stage that it is written in."""
 
 
+def is_zip(target: Location) -> bool:
+    """Whether the target is to be one ZIP file: `x.ozx`, `x.zarr.zip`."""
+    return target.name.lower().endswith((".ozx", ".zarr.zip"))
+
+
+def _require_zip(target: Location, options: Options) -> None:
+    if isinstance(target, Url):
+        raise OptionError(f"{target}: ZIP files are written to local folders only; give a folder, or a store without .zip")
+    if options.ome_zarr != "0.5":
+        raise OptionError(f"{target}: a ZIP file holds OME-Zarr 0.5 (Zarr v3); leave out --ome-zarr {options.ome_zarr}")
+
+
 def refuse_early(slide: Slide, target: Location, options: Options) -> None:
     """Raise Refused where the target may not be written."""
+    if is_zip(target):
+        _require_zip(target, options)
     if isinstance(target, Url):
         _refuse_url(slide, target, options)
         return
@@ -64,12 +79,16 @@ def _replaceable(target: Path) -> bool:
     """Whether nothing is lost that is no store."""
     if any((target / name).is_file() for name in ROOT_METADATA):
         return True
+    if target.is_file():
+        return is_zip(target) and holds_store(target)
     return target.is_dir() and not any(target.iterdir())
 
 
 def finished_before(slide: Slide, target: Location, options: Options) -> Receipt | None:
     """A `skipped` receipt when the target holds this slide's conversion with the same options and version."""
     if options.exists != "skip" and not options.resume:
+        return None
+    if is_zip(target) and isinstance(target, Path) and not holds_store(target):
         return None
     with reaching(str(target)):
         record = stored_receipt(files_of(target))

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from converter.errors import OutputFailed, Refused
 from converter.publishing.stage import LocalStage, failed
+from converter.publishing.zip_stage import ZipStage
 from drivers.location import Location
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
 
 
-def publish(stage: LocalStage, target: Path, *, replace: bool) -> None:
+def publish(stage: LocalStage | ZipStage, target: Path, *, replace: bool) -> None:
     """Rename the staged store to `target` and sync its folder.
 
     Raises Refused when the target exists (and `replace` is not set), OutputFailed. The old store of a replacement is

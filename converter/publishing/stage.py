@@ -41,10 +41,13 @@ _AT_ONCE = 512  # writev takes at most IOV_MAX (1024) buffers
 class Stage(Protocol):
     """A store in the making. `write` may be called from any thread; `discard` it in any case."""
 
-    folder: Path
-    """A local folder, for what writers keep aside."""
     entries: list[Entry]
     bytes_written: int
+
+    @property
+    def folder(self) -> Path:
+        """A local folder, for what writers keep aside."""
+        ...
 
     @property
     def run(self) -> str:

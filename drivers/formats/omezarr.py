@@ -1,4 +1,4 @@
-"""OME-Zarr 0.1 to 0.5 as input: a folder or URL with a multiscale image, a bioformats2raw layout or a plate.
+"""OME-Zarr 0.1 to 0.5 as input, in a folder, a ZIP file (.ozx) or behind a URL: an image, a bioformats2raw layout or a plate.
 
 What it does is in drivers/omezarr/.
 """
@@ -12,8 +12,12 @@ from drivers.model import Driver, Slide
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """A folder that is a Zarr group or array; whether it is OME-Zarr is said when it is opened."""
-    if head or not path.is_dir():
+    """A folder, or a ZIP file, that is a Zarr group or array; whether it is OME-Zarr is said when it is opened."""
+    if head:
+        from drivers.zarrstore.zipped import is_zipped_store
+
+        return is_zipped_store(path, head)
+    if not path.is_dir():
         return False
     from drivers.zarrstore.files import LocalFiles
     from drivers.zarrstore.node import is_store
@@ -35,4 +39,5 @@ def open_url(url: Url) -> Slide:
     return opened(url)
 
 
-DRIVER = Driver("omezarr", (".ome.zarr", ".zarr"), matches, open_slide, library="imagecodecs", open_url=open_url)
+_SUFFIXES = (".ome.zarr", ".zarr", ".ozx", ".zarr.zip")
+DRIVER = Driver("omezarr", _SUFFIXES, matches, open_slide, library="imagecodecs", open_url=open_url)

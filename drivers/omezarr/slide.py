@@ -20,10 +20,11 @@ from drivers.omezarr.metadata import Document, describe, document_of
 from drivers.omezarr.multiscale import image_of
 from drivers.zarrstore.files import Files, LocalFiles, joined, last
 from drivers.zarrstore.node import Group, as_dict, as_list, is_store, read_group
+from drivers.zarrstore.zipped import open_zip
 
 _ROLES = {"label", "label image", "macro", "macro image", "thumbnail", "thumbnail image", "overview", "overview image"}
 """Names that Bio-Formats and QuPath give the images which are not the specimen."""
-_SUFFIXES = (".ome.zarr", ".zarr")
+_SUFFIXES = (".ome.zarr.zip", ".zarr.zip", ".ome.zarr", ".zarr", ".ozx")
 _LAYOUT = "bioformats2raw.layout"
 _MOST_IMAGES = 10_000
 _WRITTEN_ROLES = ("label", "macro", "thumbnail")
@@ -43,9 +44,14 @@ class _Store:
 
 
 def open_slide(path: Path) -> Slide:
-    """Open a store; nothing stays open. Raises a DriverError that names the folder."""
-    local = LocalFiles(path)
-    return _named(local.name, lambda: _slide(local, path))
+    """Open a store, a folder or a ZIP file; nothing stays open. Raises a DriverError that names it."""
+
+    def opened() -> Slide:
+        if path.is_dir():
+            return _slide(LocalFiles(path), path)
+        return replace(_slide(open_zip(path), path), files=[path])
+
+    return _named(path.name, opened)
 
 
 def open_url(url: Url) -> Slide:

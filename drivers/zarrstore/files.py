@@ -22,6 +22,11 @@ class Files(Protocol):
         """Name of the store, for messages."""
         ...
 
+    @property
+    def local(self) -> bool:
+        """Whether it lies on this machine: a failure to read is then the store's, not that of a server."""
+        ...
+
     def keys(self) -> frozenset[str] | None:
         """Every file; None where the place cannot list. Raises UnsafePath, LimitExceeded or Unreadable."""
         ...
@@ -68,6 +73,11 @@ class LocalFiles:
     def name(self) -> str:
         """Name of the folder."""
         return self.root.name
+
+    @property
+    def local(self) -> bool:
+        """It is a folder of this machine."""
+        return True
 
     def keys(self) -> frozenset[str]:
         """Every file.

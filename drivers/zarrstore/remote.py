@@ -53,6 +53,11 @@ class RemoteFiles:
         return self.url.name
 
     @property
+    def local(self) -> bool:
+        """It is behind a server."""
+        return False
+
+    @property
     def listed(self) -> bool:
         """Whether the listing is known."""
         return self._listed is not None
