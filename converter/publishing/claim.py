@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from converter.errors import Busy, OutputFailed, Unusable
 from converter.objects.client import AlreadyThere, Client, Found
-from converter.publishing.stage import process_start
+from converter.process import is_gone, is_of_here, this_process
 
 LEASE_S = 120.0
 GIVE_UP_S = 60.0
@@ -88,8 +86,8 @@ class Claim:
         return True
 
     async def _abandoned(self, holder: dict[str, Any], found: Found) -> bool:
-        if holder.get("machine") == _machine():
-            return process_start(int(holder.get("pid", 0))) != holder.get("started")
+        if is_of_here(holder):
+            return is_gone(holder)
         probe = f"{self.folder}/{self.run}.now"  # its time of change is "now" by the clock that dated the claim
         await self.client.create(probe, b"")
         now = await self.client.get(probe)
@@ -166,9 +164,7 @@ class Claim:
         facts = {
             "run": self.run,
             "host": socket.gethostname(),
-            "machine": _machine(),
-            "pid": os.getpid(),
-            "started": process_start(os.getpid()),
+            **this_process(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
             "beat": self._beat,
             "began": self.began,
@@ -182,15 +178,6 @@ def _holder(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _machine() -> str:
-    """This boot of this machine, and the process ids seen from here: containers may share a host name, and all be pid 1."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{socket.gethostname()}/{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return socket.gethostname()
 
 
 def _clock() -> float:

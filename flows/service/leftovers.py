@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from converter.process import same_process
 from converter.publishing.stage import OWNER, STAGES
 from flows.ledger.rows import SlideRow
 from flows.service.process import parsed, pid_here
@@ -45,8 +46,6 @@ def _stages(folder: Path) -> Iterator[Path]:
 
 def _is_of(stage: Path, process: Mapping[str, Any]) -> bool:
     try:
-        owner = json.loads((stage / OWNER).read_text())
-        host = str(process["machine"]).partition("/")[0]
-        return (owner["host"], owner["pid"], owner["started"]) == (host, process["pid"], process["start"])
-    except (OSError, ValueError, LookupError, TypeError):
+        return same_process(json.loads((stage / OWNER).read_text()), process)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False

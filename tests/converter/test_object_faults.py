@@ -223,7 +223,7 @@ def test_cleaning_up_without_a_server_ends_soon(
     # The claim is left; its holder is this process, which lives: another machine would wait for the lease.
     with pytest.raises(ConverterError, match="is being written by"):
         converted(slide, target)
-    monkeypatch.setattr("converter.publishing.claim._machine", lambda: "another")
+    monkeypatch.setattr("converter.process.machine", lambda: "another")
     monkeypatch.setattr("converter.publishing.claim.LEASE_S", -1.0)
     assert converted(slide, target).status == "done"
     sound(object_server, target, slide, proxy)

@@ -246,7 +246,7 @@ class TestReconcile:
 
     def gone(self) -> str:
         """A process of this machine that has ended."""
-        return this_process().replace('"start": "', '"start": "9')
+        return this_process().replace('"started": "', '"started": "9')
 
     def test_a_process_that_is_gone(self, here: Bench, slide: Path) -> None:
         ticket = self.begun(here, slide, self.gone())
@@ -270,14 +270,14 @@ class TestReconcile:
         assert (done.requeued, done.adopted) == ([], [])
 
     def test_a_silent_process_of_another_machine(self, here: Bench, slide: Path) -> None:
-        ticket = self.begun(here, slide, '{"machine": "elsewhere", "pid": 1, "start": "1"}')
+        ticket = self.begun(here, slide, '{"machine": "elsewhere", "pid": 1, "started": "1"}')
         assert reconcile(here.engine, here.settings, here.dispatcher).requeued == []
         here.change(ticket.slide, heartbeat=1.0)
         assert reconcile(here.engine, here.settings, here.dispatcher).requeued == [ticket.slide]
         assert here.row("a.svs").kind == "lost"
 
     def test_one_that_hangs(self, here: Bench, slide: Path) -> None:
-        ticket = self.begun(here, slide, '{"machine": "elsewhere", "pid": 1, "start": "1"}')
+        ticket = self.begun(here, slide, '{"machine": "elsewhere", "pid": 1, "started": "1"}')
         here.change(ticket.slide, moved=1.0)
         assert reconcile(here.engine, here.settings, here.dispatcher).requeued == [ticket.slide]
         assert here.row("a.svs").kind == "hung"
