@@ -13,7 +13,6 @@ import json
 import os
 import queue
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from uuid import uuid4
 
 from converter.errors import OutputFailed
 from converter.manifest import Entry
+from converter.process import is_gone, this_process
 from drivers.location import Location
 from drivers.zarrstore.files import Files, LocalFiles
 
@@ -101,6 +101,7 @@ class LocalStage:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _pending: queue.Queue[int | None] = field(default_factory=lambda: queue.Queue(_PENDING))
     _failure: OSError | None = None
+    """The first sync or close that failed. Disks with quotas and network file systems say of a write that it failed there."""
     _syncer: threading.Thread | None = None
 
     @property
@@ -123,6 +124,7 @@ class LocalStage:
 
         Raises OutputFailed; the stage is then good for nothing but throwing away.
         """
+        self._raise_failure()
         digest, size = hashlib.sha256(), 0
         for part in parts:
             digest.update(part)
@@ -134,14 +136,15 @@ class LocalStage:
             try:
                 _write_all(fd, parts)
             except BaseException:
-                os.close(fd)
+                with suppress(OSError):
+                    os.close(fd)
                 raise
+            if early:
+                self._sync_early(fd)
+            else:
+                os.close(fd)
         except OSError as error:
             raise failed(f"{path}: cannot be written", error) from error
-        if early:
-            self._sync_early(fd)
-        else:
-            os.close(fd)
         entry = Entry(path, size, digest.hexdigest())
         with self._lock:
             self.bytes_written += size
@@ -166,8 +169,7 @@ class LocalStage:
     def sync(self) -> None:
         """Everything written so far is on the disk when this returns. Raises OutputFailed; a failed sync is never retried."""
         self._stop_syncer()
-        if self._failure is not None:
-            raise failed("syncing the output failed", self._failure)
+        self._raise_failure()
         try:
             _sync_file_system(self.folder)
         except OSError as error:
@@ -180,6 +182,10 @@ class LocalStage:
         _remove(self.folder)
         with suppress(OSError):
             self.folder.parent.rmdir()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise failed("syncing the output failed", self._failure)
 
     def _make_folder(self, folder: Path) -> None:
         if folder not in self._folders:
@@ -195,12 +201,11 @@ class LocalStage:
 
     def _sync_loop(self) -> None:
         while (fd := self._pending.get()) is not None:
-            try:
-                os.fsync(fd)
-            except OSError as error:
-                self._failure = self._failure or error
-            finally:
-                os.close(fd)
+            for finish in (os.fsync, os.close):  # whatever fails, it goes on: writers wait for it
+                try:
+                    finish(fd)
+                except OSError as error:
+                    self._failure = self._failure or error
 
     def _stop_syncer(self) -> None:
         if self._syncer is not None:
@@ -242,15 +247,14 @@ def _sync_file_system(folder: Path) -> None:
 
 
 def open_stage(target: Path) -> LocalStage:
-    """A new, empty stage for `target`. Stages whose process on this host is gone are removed first."""
+    """A new, empty stage for `target`. Stages whose process on this machine is gone are removed first."""
     stages = target.parent / STAGES
     folder = stages / f"{os.fsencode(target.name)[:_NAME_BYTES].decode(errors='ignore')}.{uuid4().hex[:12]}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         collect(stages)
         _make(folder)
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid())}
-        (folder / OWNER).write_text(json.dumps(owner))
+        (folder / OWNER).write_text(json.dumps(this_process()))
         (folder / "store").mkdir()
     except OSError as error:
         LocalStage(folder).discard()
@@ -267,7 +271,7 @@ def _make(folder: Path) -> None:
 
 
 def collect(stages: Path) -> list[Path]:
-    """Remove the stages whose owner ran on this host and is gone. Returns what was removed."""
+    """Remove the stages whose owner ran on this machine and is gone. Returns what was removed."""
     removed: list[Path] = []
     for folder in sorted(stages.glob("*")):
         with suppress(OSError):
@@ -279,8 +283,7 @@ def collect(stages: Path) -> list[Path]:
 
 def _abandoned(folder: Path) -> bool:
     try:
-        facts = json.loads((folder / OWNER).read_text())
-        return facts["host"] == socket.gethostname() and process_start(facts["pid"]) != facts["started"]
+        return is_gone(json.loads((folder / OWNER).read_text()))
     except (OSError, ValueError, LookupError, TypeError):
         # Killed before it could say whose it is: nothing but the owner is written to a stage before the owner.
         return not (folder / "store").exists() and time.time() - folder.stat().st_mtime > _NAMELESS_S
@@ -293,11 +296,3 @@ def _remove(folder: Path) -> None:
             if child.name != OWNER:
                 shutil.rmtree(child, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def process_start(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot, None when there is none: tells a reused pid from the old owner."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None if Path("/proc/self").exists() else str(pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -407,6 +408,51 @@ def test_failing_system_calls(slide: Slide, out: Path, monkeypatch: pytest.Monke
     assert converted(slide, out / "x.zarr").status == "done"
 
 
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_failing_close_ends_the_conversion_and_no_more(
+    slide: Slide, out: Path, monkeypatch: pytest.MonkeyPatch, code: int, early: bool
+) -> None:
+    """Quotas and network file systems tell of a failed write when the file is closed: close(2), nfs(5)."""
+    really, failures = os.close, list[int]()
+
+    def close(fd: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        really(fd)
+        if "/store/" in path and path.endswith("zarr.json") is not early:
+            failures.append(fd)
+            raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("converter.publishing.stage.os.close", close)
+        with pytest.raises(OutputFailed, match=os.strerror(code)) as caught:
+            converted(slide, out / "x.zarr", chunk=16, shard=16)  # far more files than may wait for their sync
+    assert failures
+    assert caught.value.errno == code
+    assert exit_code(caught.value) == 6
+    assert names(out) == []
+    assert converted(slide, out / "x.zarr").status == "done"
+
+
+def test_writers_never_wait_for_a_sync_that_failed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, really = open_stage(out / "x.zarr"), os.close
+
+    def close(fd: int) -> None:
+        really(fd)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("converter.publishing.stage.os.close", close)
+    with pytest.raises(OutputFailed, match="Input/output"):
+        for number in range(200):
+            stage.write(str(number), [b"x"])
+        stage.sync()
+    with pytest.raises(OutputFailed, match="Input/output"):
+        stage.write("after", [b"x"])
+    monkeypatch.undo()
+    stage.discard()
+    assert names(out) == []
+
+
 # -- the source --
 
 
@@ -519,7 +565,7 @@ def test_removing_a_stage_takes_its_owner_last(out: Path, monkeypatch: pytest.Mo
 def test_stages_of_other_hosts_are_left_alone(out: Path) -> None:
     stage = open_stage(out / "x.zarr")
     facts = json.loads((stage.folder / OWNER).read_text())
-    (stage.folder / OWNER).write_text(json.dumps(facts | {"host": "elsewhere", "pid": 999999}))
+    (stage.folder / OWNER).write_text(json.dumps(facts | {"machine": "elsewhere", "pid": 999999}))
     assert collect(out / STAGES) == []
     assert stage.folder.exists()
 
