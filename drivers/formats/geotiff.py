@@ -14,7 +14,7 @@ from drivers.files import open_source
 from drivers.gdal.ground import GEO_KEYS
 from drivers.gdal.kinds import GEOTIFF
 from drivers.model import Driver, Slide
-from drivers.tiff.container import first_description, is_tiff
+from drivers.tiff.container import check_tiff, first_description, is_tiff
 from drivers.tiff.directory import layout_of, read_directory
 
 _SLIDES = (b"Aperio", b"<?xml", b"<OME", b"<", b"ImageJ=")
@@ -46,6 +46,7 @@ def open_slide(path: Path) -> Slide:
     """Open a GeoTIFF; one scene."""
     from drivers.gdal.slide import open_picture
 
+    check_tiff(path)
     return open_picture(path, GEOTIFF, DRIVER.name)
 
 

@@ -21,9 +21,11 @@ from drivers.model import RGB_CHANNELS, Facts, Level, PixelSize, Position, Scene
 from drivers.openslide.companions import companions
 from drivers.openslide.library import Library, PictureReader, RegionReader, reason
 from drivers.openslide.signs import vendor_of
+from drivers.tiff.container import check_tiff
 from drivers.tiles import Grid
 
 _MAKERS = {"mirax": "3DHISTECH", "ventana": "Ventana", "hamamatsu": "Hamamatsu", "trestle": "Trestle", "sakura": "Sakura"}
+_TIFFS = {"ventana", "trestle"}
 _TILE, _LEAST = 512, 1024
 _WHITE = (255, 255, 255)
 _UNKNOWN = "unknown"
@@ -49,6 +51,8 @@ def open_with_library(path: Path, driver: str) -> Slide:
     vendor = vendor_of(path, read_head(path))
     if vendor is None:
         raise Unsupported(f"{path.name}: is none of the formats that are read through OpenSlide")
+    if vendor in _TIFFS:
+        check_tiff(path)
     files = [path, *companions(path, vendor)]
     source, library = open_source(path), Library(path)
 

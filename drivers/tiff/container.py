@@ -69,6 +69,15 @@ def first_values(path: Path, head: bytes, *codes: int, ndpi: bool = False) -> di
         source.close()
 
 
+def check_tiff(path: Path) -> None:
+    """The checks of a TIFF that another library opens. Raises Damaged where it is cut short, and as `open_tiff` does."""
+    source = open_source(path)
+    try:
+        check_directories(source)
+    finally:
+        source.close()
+
+
 def open_tiff(path: Path, *, ndpi: bool = False) -> OpenTiff:
     """Open and check the container; `ndpi`: with Hamamatsu's 64-bit pointers in a classic TIFF.
 

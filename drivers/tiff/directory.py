@@ -94,10 +94,9 @@ def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[lis
 
 def value_of(source: ByteSource, layout: Layout, entry: Entry) -> bytes:
     """The bytes of an entry's value. Raises Damaged where they reach past the end, LimitExceeded over the limit."""
-    # NDPI keeps 4 bytes in place beside the high word, and text never (as tifffile reads it).
-    if entry.size <= (4 if layout.wide else len(entry.inline)) and not (layout.wide and entry.kind == _ASCII):
+    offset = _outside(layout, entry)
+    if offset is None:
         return entry.inline[: entry.size]
-    offset = struct.unpack(layout.pointer, entry.inline)[0]
     if offset + entry.size <= source.size:
         check(f"{source.path.name}: the number of bytes of tag {entry.code}", entry.size, LIMITS.metadata_bytes)
     return source.read(offset, entry.size)
@@ -126,7 +125,7 @@ def check_directories(source: ByteSource, *, ndpi: bool = False) -> frozenset[in
             entries, following = read_directory(source, layout, at)
             if not above:
                 offset = following
-            _check_metadata(source, entries)
+            _check_values(source, layout, entries)
             _check_sizes(source, layout, entries)
             inside = above | {at}
             pending += [(below, inside) for below in _sub_directories(source, layout, entries)]
@@ -144,11 +143,29 @@ def _sub_directories(source: ByteSource, layout: Layout, entries: list[Entry]) -
             yield from (offset for offset in struct.unpack(pattern, values) if offset)
 
 
-def _check_metadata(source: ByteSource, entries: list[Entry]) -> None:
-    # A size past the end of the file is left to the library, which drops the tag; a large ICC profile costs a warning.
+def _check_values(source: ByteSource, layout: Layout, entries: list[Entry]) -> None:
+    # A library drops a tag whose value lies past the end, and with it what the tag said: OME-XML stands at the end of
+    # many files, and a copy that lacks its last bytes would lose its dimensions without a word.
+    name = source.path.name
     for entry in entries:
-        if entry.kind in _BYTES and entry.code != _ICC_PROFILE and entry.size <= source.size:
-            check(f"{source.path.name}: the number of bytes of tag {entry.code}", entry.size, LIMITS.metadata_bytes)
+        at = _outside(layout, entry)
+        if at is not None and at + entry.size > source.size:
+            raise Damaged(
+                f"{name}: the value of tag {entry.code} ({entry.size} bytes at offset {at}) reaches past the end of the "
+                f"file ({source.size}): it is truncated; copy it again"
+            )
+        if entry.kind in _BYTES and entry.code != _ICC_PROFILE:  # a large ICC profile costs a warning
+            check(f"{name}: the number of bytes of tag {entry.code}", entry.size, LIMITS.metadata_bytes)
+
+
+def _outside(layout: Layout, entry: Entry) -> int | None:
+    """Where the value lies, when not in the entry itself; None too for a type that TIFF does not know, which is skipped."""
+    if entry.kind not in _SIZES or not entry.count:
+        return None
+    # NDPI keeps 4 bytes in place beside the high word, and text never (as tifffile reads it).
+    if entry.size <= (4 if layout.wide else len(entry.inline)) and not (layout.wide and entry.kind == _ASCII):
+        return None
+    return struct.unpack(layout.pointer, entry.inline)[0]
 
 
 def _check_sizes(source: ByteSource, layout: Layout, entries: list[Entry]) -> None:

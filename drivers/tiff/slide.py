@@ -17,6 +17,7 @@ from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, tag, text
 from drivers.tiff.microscope import Notes, notes_of
 from drivers.tiff.opening import open_with
+from drivers.tiff.promise import check_promise
 from drivers.tiff.pyramid import page_stacks
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.series import kind_of, series_stacks
@@ -39,10 +40,11 @@ def open_slide(path: Path) -> Slide:
 
 def _slide(path: Path, file: OpenTiff) -> Slide:
     kind = kind_of(file)
+    warnings = check_promise(file.name, file.tiff.pages.first, kind)
     stacks = series_stacks(file, kind) if kind else []
-    warnings: list[str] = []
     if not stacks:
-        stacks, warnings = page_stacks(file)
+        stacks, found = page_stacks(file)
+        warnings += found
     if not stacks:
         raise Damaged("the TIFF holds no image that can be shown")
     notes = notes_of(file, kind)
