@@ -40,7 +40,7 @@ class Decoder:
         f = self.facts
         if f.palette is not None:
             return f.palette[np.minimum(pixels[..., 0], len(f.palette) - 1)]
-        if f.photometric == "MONOCHROME1" and f.dtype.kind == "u":
+        if f.inverted and f.dtype.kind == "u":
             return np.subtract((1 << f.bits) - 1, pixels, dtype=f.dtype)
         return pixels
 

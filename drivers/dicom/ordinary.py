@@ -27,7 +27,7 @@ def ordinary_scene(part: Part, name: str, warnings: list[str]) -> Scene:
     if slices is not None:
         shape = shape._replace(t=1, z=count)
     icc, dropped = icc_of(part)
-    warnings += [dropped] if dropped else []
+    warnings += [*([dropped] if dropped else []), *facts.notes]
     y_um, x_um = part.spacing_um or (None, None)
     milliseconds = part.data.positive(_FRAME_TIME)
     timed = shape.t > 1 and milliseconds is not None
@@ -35,7 +35,7 @@ def ordinary_scene(part: Part, name: str, warnings: list[str]) -> Scene:
         name=name,
         levels=[stacked_level(part, shape)],
         rgb=facts.rgb,
-        channels=RGB_CHANNELS if facts.rgb else (Channel(),),
+        channels=RGB_CHANNELS if facts.rgb else (Channel(inverted=facts.inverted and facts.dtype.kind != "u"),),
         pixel_size=PixelSize(y_um, x_um, slices or None),
         time_step_s=milliseconds / 1000 if timed and milliseconds is not None else None,
         significant_bits=facts.bits if facts.bits < facts.dtype.itemsize * 8 else None,

@@ -12,6 +12,7 @@ from drivers.dicom.dataset import DataSet, required
 from drivers.dicom.instance import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Instance
 from drivers.errors import Damaged, Unsupported
 from drivers.limits import LIMITS, check
+from drivers.pictures.color import SHOWN_INVERTED
 
 SYNTAXES = {
     IMPLICIT: "none", EXPLICIT: "none", DEFLATED: "none", BIG_ENDIAN: "none",
@@ -57,6 +58,19 @@ class PixelFacts:
     def subsampled(self) -> bool:
         """Uncompressed YCbCr with half of the chroma samples (PS3.3 C.7.6.3.1.2)."""
         return self.photometric == "YBR_FULL_422" and self.compression in ("none", "deflate")
+
+    @property
+    def inverted(self) -> bool:
+        """Whether black is the highest stored value (MONOCHROME1): unsigned values are given the other way round."""
+        return self.photometric == "MONOCHROME1"
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of it."""
+        if not self.inverted:
+            return []
+        unsigned = f"the values are inverted ({(1 << self.bits) - 1} less the stored value), so that low is dark"
+        return [f"MONOCHROME1: {unsigned if self.dtype.kind == 'u' else SHOWN_INVERTED}"]
 
     @property
     def kind(self) -> tuple[object, ...]:

@@ -90,7 +90,7 @@ def pyramid_scene(parts: Sequence[Part], name: str, warnings: list[str]) -> Scen
         if level is not None and level.scale > levels[-1].scale:
             levels.append(level)
     icc, dropped = icc_of(first)
-    warnings += [dropped] if dropped else []
+    warnings += [*([dropped] if dropped else []), *first.facts.notes]
     origin = first.origin_mm
     step = first.measures.positive(0x00180088) if len(base.depths_um) > 1 else None
     z_um = step * 1000 if step is not None else base.z_step_um if base.sparse else None

@@ -130,6 +130,7 @@ def _stack(p: Pixels, planes: Planes, files: FileSet) -> Stack:
     stored = [index for index in zip(planes.pages.flat, planes.files.flat, strict=True) if index[0] is not None]
     add_reduced(stack, [list(subpages(page, file.chain)) for page, file in stored], sources)
     stack.warnings += [f"a SubIFD of {s.imagewidth}x{s.imagelength} is no level and is left out" for s in stack.spare]
+    stack.warnings += samples_of(stack.layers[0].page, indexed=True).warnings
     size = (p.size("Y"), p.size("X"))
     if stack.layers[0].size != size:
         stack.warnings.append(f"the OME-XML speaks of {size[1]}x{size[0]} pixels; the size of the pages is used")

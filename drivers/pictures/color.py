@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from drivers.model import Pixels
 
 SHOWN_INVERTED = (
-    "the file is to be shown inverted (WhiteIsZero): the values are as stored, and omero's `inverted` tells viewers"
+    "the file is to be shown inverted (low values bright): the values are as stored, and omero's `inverted` tells viewers"
 )
 """What is said of such a file."""
 

@@ -90,7 +90,7 @@ def _imagej_name(meta: Mapping[str, Any], index: int, count: int) -> str | None:
 
 def _imagej_channel(meta: Mapping[str, Any], index: int, count: int) -> Channel:
     tables, ranges = meta.get("LUTs"), meta.get("Ranges")
-    color = _lut_color(tables[index]) if isinstance(tables, Sequence) and len(tables) == count else None
+    color, inverted = _lut_color(tables[index]) if isinstance(tables, Sequence) and len(tables) == count else (None, False)
     limits: list[float | None] = [None, None]
     if isinstance(ranges, Sequence) and len(ranges) == 2 * count:
         limits = [number(v) for v in ranges[2 * index : 2 * index + 2]]
@@ -98,15 +98,17 @@ def _imagej_channel(meta: Mapping[str, Any], index: int, count: int) -> Channel:
         limits = [number(meta.get("min")), number(meta.get("max"))]
     low, high = limits
     window = (low, high) if low is not None and high is not None and low < high else None
-    return Channel(_imagej_name(meta, index, count), color, window=window)
+    return Channel(_imagej_name(meta, index, count), color, window=window, inverted=inverted)
 
 
-def _lut_color(table: Any) -> str | None:
-    """The brightest entry of a look-up table, black (an inverted table) being none."""
+def _lut_color(table: Any) -> tuple[str | None, bool]:
+    """(the brightest end of a look-up table, whether that is its first entry); black is no colour."""
     entries = np.asarray(table)
-    if entries.ndim != 2 or entries.shape[0] != 3 or not entries[:, -1].any():
-        return None
-    return "".join(f"{int(v) & 255:02X}" for v in entries[:, -1])
+    if entries.ndim != 2 or entries.shape[0] != 3:
+        return None, False
+    inverted = not entries[:, -1].any() and bool(entries[:, 0].any())
+    brightest = entries[:, 0 if inverted else -1]
+    return "".join(f"{int(v) & 255:02X}" for v in brightest) if brightest.any() else None, inverted
 
 
 def _lsm(meta: Mapping[str, Any]) -> Notes:

@@ -470,6 +470,8 @@ def test_white_is_zero_palettes_planes_and_chroma(tmp_path: Path) -> None:
     inverted = write(tmp_path / "inverted.dcm", ordinary(grey, PhotometricInterpretation="MONOCHROME1"), grey)
     with open_slide(inverted) as slide:
         np.testing.assert_array_equal(shown(slide.scenes[0].levels[0]), 255 - grey[0])
+        assert any("MONOCHROME1: the values are inverted (255 less" in warning for warning in slide.warnings)
+        assert not slide.scenes[0].channels[0].inverted
     table = noise((256, 3), "u1")
     lookup = {f"{c}PaletteColorLookupTableDescriptor": [256, 0, 16] for c in ("Red", "Green", "Blue")}
     bytes_of = [(table[:, i].astype("<u2") << 8).tobytes() for i in range(3)]
