@@ -20,7 +20,6 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal, snapped
 from drivers.geometry import Shape
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
-from drivers.pictures.color import ycbcr_to_rgb
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
 from drivers.tiff.metadata import icc_of, text
@@ -114,9 +113,9 @@ def _level(file: OpenTiff, pages: list[TiffPage], scale: float) -> Level:
         if storage_of(page) != storage:
             raise Unsupported(f"{file.name}: slices of one level are stored in different ways")
         planes[0, 0, z] = plane_of(page, storage, file.source)
-    convert = ycbcr_to_rgb if storage.compression == YCBCR_JPEG2000 and storage.samples == 3 else None
+    ycbcr = storage.compression == YCBCR_JPEG2000 and storage.samples == 3
     white = storage.samples == 3 and storage.dtype.itemsize == 1
-    return build_level(file.source, storage, planes, LevelFacts(scale, 255 if white else 0, convert))
+    return build_level(file.source, storage, planes, LevelFacts(scale, 255 if white else 0, ycbcr=ycbcr))
 
 
 def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:

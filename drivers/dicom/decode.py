@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from drivers.dicom.pixels import PixelFacts
-from drivers.errors import Damaged, DriverError
+from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.model import Pixels
 from drivers.pictures.color import ycbcr_to_rgb
 from drivers.pictures.frames import picture_size
 from drivers.pictures.jpeg import check_end, check_jpeg
+from drivers.pictures.jpeg2000 import decoded_as_rgb
 
 _JPEG2000 = 34712  # the TIFF compression by which `picture_size` knows the codec
+_YCBCR = ("YBR_FULL", "YBR_FULL_422")
 _SOF55 = b"\xff\xf7"
-_COD = b"\xff\x52"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Decoder:
         else:
             pixels = pixels.reshape(rows, f.columns, f.stored_samples)
         pixels = self._bits(pixels.astype(f.dtype if f.palette is None else f.stored.newbyteorder("="), copy=False))
-        return ycbcr_to_rgb(pixels) if f.photometric == "YBR_FULL" and f.dtype == np.uint8 else pixels
+        return self._declared(pixels)
 
     def _stored(self, data: bytes) -> Pixels:
         f = self.facts
@@ -84,11 +85,11 @@ class Decoder:
                 return _jpeg(data, f)
             case "ljpeg":
                 check_jpeg(data, f.rows, f.columns)
-                return imagecodecs.ljpeg_decode(data)
+                return self._declared(imagecodecs.ljpeg_decode(data))
             case "jpegls":
                 check_end(data)
                 _check_size(_jpegls_size(data), f)
-                return imagecodecs.jpegls_decode(data)
+                return self._declared(imagecodecs.jpegls_decode(data))
             case "jpeg2000" | "htj2k":
                 _check_size(picture_size(_JPEG2000, data), f)
                 decode = imagecodecs.jpeg2k_decode if f.compression == "jpeg2000" else imagecodecs.htj2k_decode
@@ -106,7 +107,12 @@ class Decoder:
         decoded = imagecodecs.dicomrle_decode(data, f.stored.newbyteorder("<"), out=f.frame_bytes)
         out = np.frombuffer(decoded, f.stored.newbyteorder("<")).reshape(f.stored_samples, f.rows, f.columns)
         pixels = self._bits(out.transpose(1, 2, 0).astype(f.dtype if f.palette is None else out.dtype, copy=False))
-        return ycbcr_to_rgb(pixels) if f.photometric == "YBR_FULL" and f.dtype == np.uint8 else pixels
+        return self._declared(pixels)
+
+    def _declared(self, pixels: Pixels) -> Pixels:
+        """RGB of samples whose codec knows nothing of colour: what they are only the data set says."""
+        f = self.facts
+        return ycbcr_to_rgb(pixels) if f.photometric in _YCBCR and pixels.shape[-1] == 3 else pixels
 
     def _bits(self, pixels: Pixels) -> Pixels:
         """Without what lies beside the stored bits (overlays of old files), with the sign of the highest of them."""
@@ -149,11 +155,11 @@ def stored_as_ycbcr(data: bytes, photometric: str) -> bool:
 
 def _recoloured(pixels: Pixels, data: bytes, facts: PixelFacts) -> Pixels:
     """RGB of a JPEG 2000 frame. Some writers store YCbCr that the stream does not declare (no component transform)."""
-    if facts.stored_samples != 3 or pixels.dtype != np.uint8:
+    if facts.stored_samples != 3 or not facts.photometric.startswith("YBR") or decoded_as_rgb(data):
         return pixels
-    at = data.find(_COD, 0, 4096)  # SGcod: progression, layers, transform (ISO 15444-1 A.6.1)
-    transformed = at >= 0 and len(data) > at + 8 and data[at + 8] == 1
-    return pixels if transformed or not facts.photometric.startswith("YBR") else ycbcr_to_rgb(pixels)
+    if pixels.dtype != np.uint8:
+        raise Unsupported(f"YCbCr ({facts.photometric}) of type {pixels.dtype} without a component transform is not read")
+    return ycbcr_to_rgb(pixels)
 
 
 def _jpegls_size(data: bytes) -> tuple[int, int] | None:

@@ -29,6 +29,11 @@ _FLOAT, _DOUBLE = 0x7FE00008, 0x7FE00009
 _PALETTE = (0x00281101, 0x00281102, 0x00281103), (0x00281201, 0x00281202, 0x00281203)
 
 
+_PHOTOMETRIC = {
+    "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelFacts:
     """How a frame is stored, and the samples it decodes to."""
@@ -103,6 +108,7 @@ def pixel_facts(instance: Instance) -> PixelFacts:
     order = ">" if instance.syntax == BIG_ENDIAN else "<"
     stored, bits = _sample(data, pixels.tag, order)
     photometric = data.text(0x00280004) or ("RGB" if samples == 3 else "MONOCHROME2")
+    _require_known(photometric, compression, stored)
     palette = _palette(data) if photometric == "PALETTE COLOR" else None
     if photometric == "PALETTE COLOR" and palette is None:
         raise Damaged("a palette image without a sound palette")
@@ -122,6 +128,15 @@ def pixel_facts(instance: Instance) -> PixelFacts:
         compression=compression,
         palette=palette,
     )
+
+
+def _require_known(photometric: str, compression: str, stored: np.dtype[Any]) -> None:
+    """Raise Unsupported for colours that would be shown wrongly (PS3.3 C.7.6.3.1.2)."""
+    if photometric not in _PHOTOMETRIC:
+        raise Unsupported(f"colours of kind {photometric[:40]} are not read")
+    wide = stored.itemsize > 1 and compression not in ("jpeg2000", "htj2k", "jpegxl")
+    if wide and photometric in ("YBR_FULL", "YBR_FULL_422"):
+        raise Unsupported(f"{photometric} of {stored.itemsize * 8} bits is not read: DICOM knows it with 8 bits only")
 
 
 def _sample(data: DataSet, tag: int, order: str) -> tuple[np.dtype[Any], int]:

@@ -18,10 +18,12 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels
+from drivers.pictures.color import ycbcr_to_rgb
 from drivers.pictures.frames import picture_size
 from drivers.pictures.jpeg import check_jpeg
+from drivers.pictures.jpeg2000 import decoded_as_rgb
 from drivers.tiff.raw import Window, read_rows
-from drivers.tiff.storage import JPEG, Plane, Storage, compression_name, plane_of, storage_of
+from drivers.tiff.storage import JPEG, JPEG2000, Plane, Storage, compression_name, plane_of, storage_of
 from drivers.tiles import Grid
 
 __all__ = ["LevelFacts", "Plane", "SegmentReader", "Storage", "build_level", "plane_of", "storage_of"]
@@ -42,6 +44,8 @@ class LevelFacts:
     dtype: np.dtype[Any] | None = None
     whole: bool = False
     """`convert` needs all samples of a pixel at once, also where they are stored in separate planes."""
+    ycbcr: bool = False
+    """The file says that JPEG 2000 streams hold YCbCr: converted unless their decoder has done so already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class SegmentReader:
     dtype: np.dtype[Any]
     split: int
     """Channels of a page that are blocks of their own; 0: a block holds all channels of its page."""
+    ycbcr: bool
 
     def __call__(self, key: Hashable) -> Pixels:
         assert isinstance(key, Shape)
@@ -110,7 +115,8 @@ class SegmentReader:
             raise
         except Exception as error:
             raise Damaged(f"cannot be decoded: {type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
-        return decoded[0]
+        recoloured = self.ycbcr and s.compression in JPEG2000 and not decoded_as_rgb(data)
+        return ycbcr_to_rgb(decoded[0]) if recoloured else decoded[0]
 
 
 def build_level(source: ByteSource, storage: Storage, planes: NDArray[Any], facts: LevelFacts) -> Level:
@@ -126,7 +132,7 @@ def build_level(source: ByteSource, storage: Storage, planes: NDArray[Any], fact
         shape=shape,
         dtype=dtype,
         index=Grid(shape, tile, frozenset(absent), frozenset(empty)),
-        read=SegmentReader(source, storage, planes, facts.convert, dtype, split),
+        read=SegmentReader(source, storage, planes, facts.convert, dtype, split, facts.ycbcr),
         tile=tile,
         fill=facts.fill,
         scale=facts.scale,

@@ -9,10 +9,10 @@ import numpy as np
 
 from drivers.errors import Damaged, Unsupported
 from drivers.model import ALPHA, RGB_CHANNELS, Channel
-from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of, ycbcr_to_rgb
+from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of
 from drivers.tiff.level import Convert, LevelFacts
 from drivers.tiff.metadata import tag
-from drivers.tiff.storage import JPEG, JPEG2000
+from drivers.tiff.storage import GIVE_RGB, JPEG, JPEG2000
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -39,6 +39,8 @@ class Samples:
     """The first three channels are colours; a fourth can only be their alpha."""
     convert: Convert | None = None
     whole: bool = False
+    ycbcr: bool = False
+    """See `LevelFacts.ycbcr`."""
     significant_bits: int | None = None
     white: bool = False
     """Brightfield is plausible: pixels that no tile covers are white."""
@@ -58,7 +60,8 @@ class Samples:
 
     def facts(self, scale: float) -> LevelFacts:
         """For a level whose pages hold such samples."""
-        return LevelFacts(scale, 255 if self.white else 0, self.convert, self.channels, self.dtype, self.whole)
+        fill = 255 if self.white else 0
+        return LevelFacts(scale, fill, self.convert, self.channels, self.dtype, self.whole, self.ycbcr)
 
 
 def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
@@ -202,6 +205,7 @@ def _rgb(page: TiffPage) -> Samples:
         warnings=_opacity(page, alpha),
         alpha=alpha,
         described=_words(page, RGB_CHANNELS[:count], alpha),
+        ycbcr=page.compression == _YCBCR_JPEG2000 and count == 3,  # the name of the compression says what the tag does not
     )
 
 
@@ -226,13 +230,12 @@ def _ycbcr(page: TiffPage) -> Samples:
     if page.samplesperpixel != 3 or page.dtype != _UINT8:
         raise Unsupported(f"YCbCr with {page.samplesperpixel} samples of type {page.dtype} is not read")
     convert: Convert | None = None
-    if page.compression == _YCBCR_JPEG2000:
-        convert = ycbcr_to_rgb
-    elif page.compression not in JPEG | JPEG2000:  # those decoders give RGB
+    if page.compression not in JPEG | JPEG2000 | GIVE_RGB:
         convert = _coefficients(page)
     elif page.planarconfig == 2:
-        raise Unsupported("YCbCr in separate JPEG planes is not read")
-    return Samples(3, _UINT8, rgb=True, convert=convert, whole=convert is not None, white=True, described=RGB_CHANNELS)
+        raise Unsupported("YCbCr in separately compressed planes is not read")
+    about = Samples(3, _UINT8, rgb=True, convert=convert, whole=convert is not None, white=True, described=RGB_CHANNELS)
+    return replace(about, ycbcr=page.compression in JPEG2000)
 
 
 def _coefficients(page: TiffPage) -> YCbCr:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 JOINED_BYTES = 64 << 10
 JPEG = {7, 34892}
 JPEG2000 = {33003, 33004, 33005, 34712}
+GIVE_RGB = {22610, 34934, 50001, 34927, 50002, 52546, 34933}
+"""JPEG XR, WebP, JPEG XL, PNG: their streams tell how colour is coded, and decoders give RGB, whatever the tag says."""
 _OLD_JPEG = 6
 _NAMES = {1: "none", 7: "jpeg", 34892: "jpeg", 32946: "deflate", 8: "deflate", 22610: "jpegxr"} | dict.fromkeys(
     JPEG2000, "jpeg2000"

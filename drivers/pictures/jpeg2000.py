@@ -1,0 +1,55 @@
+"""What a JPEG 2000 stream says of its colour (ISO 15444-1): sizes in SIZ, the component transform in COD, `colr` of JP2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_SOC_SIZ = b"\xff\x4f\xff\x51"
+_SIZ, _COD, _SOT, _SOD = 0x51, 0x52, 0x90, 0x93
+_SEARCHED_BYTES = 4096
+_ENUMERATED, _SYCC = 1, 18
+
+
+def decoded_as_rgb(data: bytes) -> bool:
+    """Whether the samples that OpenJPEG gives are RGB already, whatever the container says of the stream.
+
+    It undoes the component transform (COD); and as opj_decompress does, imagecodecs converts from YCbCr where chroma is
+    reduced in size (SIZ) or a JP2 box says sYCC. A stream of three components of one size, without a transform, comes as it
+    is stored: what its samples are, only the container tells.
+    """
+    start = data.find(_SOC_SIZ, 0, _SEARCHED_BYTES)
+    if start < 0:
+        return False
+    if _says_sycc(data[:start]):
+        return True
+    for marker, body in _segments(data, start + 2):
+        if marker == _SIZ and _reduced(body):
+            return True
+        if marker == _COD and len(body) > 4 and body[4] != 0:  # SGcod: progression, two of layers, transform
+            return True
+    return False
+
+
+def _segments(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """(marker, body) of the main header and of the first tile's: its COD may replace the main one."""
+    tiles = 0
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        tiles += marker == _SOT
+        if marker == _SOD or tiles > 1:
+            return
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, data[at + 4 : at + 2 + length]
+        at += 2 + max(2, length)
+
+
+def _reduced(siz: bytes) -> bool:
+    """Whether a component has another size than the first (XRsiz, YRsiz; A.5.1)."""
+    steps = [siz[at + 1 : at + 3] for at in range(36, len(siz) - 2, 3)]
+    return len(steps) >= 3 and any(step != steps[0] for step in steps[1:3])
+
+
+def _says_sycc(boxes: bytes) -> bool:
+    at = boxes.find(b"colr")
+    body = boxes[at + 4 : at + 11]  # method, precedence, approximation, enumerated colour space
+    return at >= 0 and len(body) == 7 and body[0] == _ENUMERATED and int.from_bytes(body[3:], "big") == _SYCC
