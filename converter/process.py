@@ -34,7 +34,7 @@ def _boot() -> str:
 def _namespace() -> str:
     try:
         # A /proc that was mounted for another space of process ids shows other processes under our numbers.
-        if os.readlink("/proc/self") != str(os.getpid()):
+        if str(Path("/proc/self").readlink()) != str(os.getpid()):
             return _UNKNOWN
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 
 from drivers.errors import DriverError
 from drivers.files import ByteSource
-from drivers.gdal.jp2 import is_plain, is_untiled
+from drivers.gdal.jp2 import SYCC, is_plain, is_untiled
 from drivers.gdal.kinds import CODESTREAM, Kind
 from drivers.limits import LIMITS
+from drivers.pictures.jpeg2000 import has_reduced_chroma
 
+_HEADER = 4096
 _CHUNKS = 200_000
 _DISPLAY_PER_M = 1200 / 0.0254
 """Cameras, scanners and paint programs write up to 1200 dots per inch without having measured anything."""
@@ -39,6 +41,8 @@ class Embedded:
     progressive: bool = False
     at_once: bool = False
     """JPEG 2000 of one tile, in colours that are shown as stored."""
+    ycbcr: bool = False
+    """JPEG 2000 whose samples are sYCC, all of one size: GDAL gives them as they are stored."""
     icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -166,6 +170,7 @@ def _jp2(source: ByteSource, found: Embedded) -> None:
             space = _jp2_header(source, (start, stop), found)
         elif name == b"jp2c":
             found.at_once = is_plain(space) and is_untiled(source, start)
+            found.ycbcr = space == SYCC and not has_reduced_chroma(source.read(start, min(_HEADER, stop - start)))
             return
 
 

@@ -20,6 +20,7 @@ from drivers.model import Pixels
 MOST_BYTES = 4 << 30
 """What decoding at once may take, also on a large machine: an RGB picture of 8 bits with 286 megapixels."""
 _SIZ = struct.Struct(">8I")
+SYCC = 18
 _PLAIN = {16, 17}
 """Enumerated colour spaces whose samples are shown as stored: sRGB and grey (ITU-T T.800, table I.10)."""
 

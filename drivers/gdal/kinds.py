@@ -23,6 +23,8 @@ class Kind:
     """A JPEG whose scans each refine all of the picture: the decoder keeps all of its coefficients, two bytes a sample."""
     at_once: bool = False
     """A JPEG 2000 that is decoded at once where that takes little memory: drivers/gdal/jp2.py."""
+    ycbcr: bool = False
+    """A JPEG 2000 whose samples GDAL gives as sYCC."""
     bare: bool = False
     """A JPEG 2000 codestream without a file format around it, which cannot say what its components are."""
     pyramid: bool = False

@@ -18,7 +18,7 @@ from drivers.gdal.spool import SIDE, Spool, has_room, size_of
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, Pixels
-from drivers.pictures.color import SHOWN_INVERTED
+from drivers.pictures.color import SHOWN_INVERTED, ycbcr_to_rgb
 from drivers.tiles import Grid
 
 BAND_SAMPLES = 20 << 20
@@ -50,6 +50,8 @@ class Bands:
     """The first three channels are red, green and blue, whatever follows."""
     inverted: bool = False
     """To be shown with low values bright."""
+    ycbcr: bool = False
+    """The stored samples are sYCC."""
 
     @property
     def channels(self) -> int:
@@ -93,6 +95,10 @@ def bands_of(dataset: Any, source: Source) -> Bands:
     rgb = len(kept) == 3 and (named or _unnamed_rgb(dataset, kept, meanings))
     if rgb and named:
         kept = [order[color] for color in _COLORS]
+    if source.kind.ycbcr and (not rgb or dtype != np.dtype("u1")):
+        raise Unsupported(
+            f"{name}: sYCC with bands {', '.join(meanings)} of type {dtype} is not read; convert it to RGB first"
+        )
     bits = _bits(dataset, kept[0], dtype)
     shown = tuple(i + 1 for i in (kept if alpha is None else [*kept, alpha]))
     inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
@@ -105,6 +111,7 @@ def bands_of(dataset: Any, source: Source) -> Bands:
         alpha=None if alpha is None else len(kept),
         colors=rgb or (meanings[:3] == list(_COLORS) and len(meanings) == 4),
         inverted=inverted,
+        ycbcr=source.kind.ycbcr,
     )
 
 
@@ -188,6 +195,8 @@ def _shown(block: Pixels, bands: Bands) -> Pixels:
     """A block (height, width, samples) on five axes, palette indices as colours."""
     if bands.palette is not None:
         block = np.concatenate([bands.palette[block[..., 0]], block[..., 1:]], axis=2)
+    if bands.ycbcr:
+        block[..., :3] = ycbcr_to_rgb(block[..., :3])
     return block.transpose(2, 0, 1)[None, :, None]
 
 

@@ -30,6 +30,11 @@ def decoded_as_rgb(data: bytes) -> bool:
     return False
 
 
+def has_reduced_chroma(data: bytes) -> bool:
+    """Whether the stream that begins here has components of another size than its first."""
+    return any(marker == _SIZ and _reduced(body) for marker, body in _segments(data, 2))
+
+
 def _segments(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
     """(marker, body) of the main header and of the first tile's: its COD may replace the main one."""
     tiles = 0

@@ -260,3 +260,12 @@ def test_what_a_stream_tells() -> None:
     for cut in range(0, 130, 7):
         decoded_as_rgb(STREAMS["444rev"][:cut])
     assert not decoded_as_rgb(b"")
+
+
+@pytest.mark.parametrize(("space", "mct", "stored"), [("sycc", False, ycbcr), ("srgb", True, None), (None, True, None)])
+def test_a_jp2_by_itself(
+    tmp_path: Path, *, space: str | None, mct: bool, stored: Callable[[np.ndarray], np.ndarray] | None
+) -> None:
+    stream = j2k(picture() if stored is None else stored(picture()), mct=mct, jp2=True, space=space)
+    (tmp_path / "x.jp2").write_bytes(stream)
+    near(read(tmp_path / "x.jp2"), picture(), 0 if stored is None else 3)
