@@ -25,6 +25,8 @@ _UM = {
     "in": 25400.0,
     "inch": 25400.0,
 }
+_SYMBOL = 2
+"""Longest of the symbols, in which capitals mean something; words are known in any case."""
 _SECONDS = {
     "ns": 1e-9,
     "µs": 1e-6,
@@ -59,7 +61,8 @@ def number(value: object) -> float | None:
 
 def length_um(value: object, unit: str) -> float | None:
     """Micrometres; None where the number or the unit means nothing ("pixel", "reference frame")."""
-    return _scaled(value, _UM.get(unit.replace("\\u00B5", "µ").strip()))
+    word = unit.replace("\\u00B5", "µ").strip()
+    return _scaled(value, _UM.get(word, _UM.get(word.lower()) if len(word) > _SYMBOL else None))
 
 
 def positive_um(value: object, unit: str) -> float | None:

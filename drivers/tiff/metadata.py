@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 _GEO_TAGS = (33550, 33922, 34264, 34735)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory (GeoTIFF 1.1, OGC 19-008r4)."""
+_LARGEST_UM = 100.0
 _SCREEN_DPI = {72.0, 75.0, 90.0, 96.0, 100.0, 120.0, 144.0, 150.0, 200.0, 240.0, 300.0, 360.0, 400.0, 600.0, 1200.0}
 
 
@@ -44,13 +45,14 @@ def icc_of(page: TiffPage) -> tuple[bytes | None, str | None]:
 def pixel_size_um(page: TiffPage) -> tuple[float | None, float | None]:
     """(y, x) micrometres from XResolution and YResolution, only where they mean something.
 
-    Writers put 72, 96 or 300 dots per inch where they know nothing: such values, and files without a real unit, are
-    unknown. So is the resolution of a map (GeoTIFF), whose pixels are metres.
+    Writers put 72, 96 or 300 dots per inch, or one pixel per mm, cm or inch, where they know nothing: such values, pixels
+    above 100 µm, which no microscope makes, and files without a real unit are unknown. So is the resolution of a map
+    (GeoTIFF), whose pixels are metres.
     """
     unit = tag(page, 296)
     if unit not in _UM_PER_UNIT or any(code in page.tags for code in _GEO_TAGS):
         return None, None
-    sizes: list[float | None] = []
+    sizes: list[float] = []
     for code in (283, 282):
         per_unit = resolution(page, code)
         if per_unit is None:
@@ -58,8 +60,9 @@ def pixel_size_um(page: TiffPage) -> tuple[float | None, float | None]:
         dpi = per_unit if unit == 2 else per_unit * 2.54
         if any(abs(dpi - screen) < 0.51 for screen in _SCREEN_DPI):
             return None, None
-        size = _UM_PER_UNIT[unit] / per_unit
-        sizes.append(size if 1e-4 < size < 1e5 else None)
+        sizes.append(_UM_PER_UNIT[unit] / per_unit)
+    if not all(1e-4 < size <= _LARGEST_UM for size in sizes):
+        return None, None
     return sizes[0], sizes[1]
 
 

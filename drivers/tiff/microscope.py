@@ -63,17 +63,24 @@ def _known(file: OpenTiff, kind: str) -> PixelSize:
 
 
 def _imagej(meta: Mapping[str, Any], page: TiffPage) -> Notes:
-    """ImageJ keeps pixels per `unit` in the resolution tags, whatever ResolutionUnit says, but for `inch`."""
+    """ImageJ keeps pixels per `unit` in the resolution tags, whatever ResolutionUnit says, but for `inch`.
+
+    `yunit` and `zunit` stand there where they differ from `unit`; of a negative `spacing` ImageJ's FileOpener takes the
+    amount.
+    """
     unit, channels = str(meta.get("unit", "")), int(number(meta.get("channels")) or 1)
     if unit == "inch" or (not unit and page.tags.valueof(296) == _INCH_TAG):
         y, x = pixel_size_um(page)
     else:
-        y, x = (positive_um(1 / per, unit) if (per := resolution(page, code)) else None for code in (283, 282))
+        units = ((283, str(meta.get("yunit") or unit)), (282, unit))
+        y, x = (positive_um(1 / per, u) if (per := resolution(page, code)) else None for code, u in units)
+    spacing = number(meta.get("spacing"))
+    z = None if spacing is None else positive_um(abs(spacing), str(meta.get("zunit") or unit))
     frames_per_second = number(meta.get("fps"))
     interval = number(meta.get("finterval")) or (1 / frames_per_second if frames_per_second else None)
     return Notes(
         "imagej",
-        PixelSize(y, x, positive_um(meta.get("spacing"), unit)),
+        PixelSize(y, x, z),
         positive_seconds(interval, str(meta.get("tunit", "sec"))),
         tuple(_imagej_channel(meta, i, channels) for i in range(channels)),
     )
