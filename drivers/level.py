@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.fill import Fill
 from drivers.geometry import Shape
 from drivers.tiles import TileIndex
 
@@ -29,8 +30,8 @@ class Level:
     read: Callable[[Hashable], Pixels]
     tile: Shape
     """Usual stored tile: a hint for the order of reading."""
-    fill: float
-    """Value of pixels that no tile covers: white for brightfield, else 0."""
+    fill: Fill
+    """Value of pixels that no tile covers, exact in `dtype`: white for brightfield, else 0 or what the file states."""
     scale: float
     """Nominal down-sampling factor against level 0, snapped to an integer where the sizes allow it."""
     compression: str

@@ -12,6 +12,7 @@ import numpy as np
 from converter.halving import halved_shape
 from converter.options import Options
 from drivers.factors import snapped
+from drivers.fill import Fill
 from drivers.geometry import Shape
 from drivers.model import Scene
 
@@ -71,7 +72,7 @@ class ImagePlan:
     name: str
     axes: str
     dtype: np.dtype[Any]
-    fill: float
+    fill: Fill
     levels: tuple[LevelPlan, ...]
     refused: tuple[Refusal, ...]
 

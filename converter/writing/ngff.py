@@ -11,6 +11,7 @@ import numpy as np
 
 from converter.codec import Codec
 from converter.planning.image import ImagePlan, LevelPlan
+from drivers.fill import fill_json
 from drivers.model import Channel, Scene
 
 Json = dict[str, Any]
@@ -54,7 +55,7 @@ def array_json(level: LevelPlan, image: ImagePlan, codec: Codec) -> Json:
         "data_type": image.dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": cut(level.shard or level.chunk)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": _fill(image),
+        "fill_value": fill_json(image.fill, image.dtype, 3),
         "codecs": codecs,
         "dimension_names": list(image.axes),
         "attributes": {},
@@ -70,15 +71,11 @@ def zarray(level: LevelPlan, image: ImagePlan, codec: Codec) -> Json:
         "chunks": [int(level.chunk[i]) for i in keep],
         "dtype": image.dtype.newbyteorder("<").str,
         "compressor": codec.v2(),
-        "fill_value": _fill(image),
+        "fill_value": fill_json(image.fill, image.dtype, 2),
         "order": "C",
         "filters": None,
         "dimension_separator": "/",
     }
-
-
-def _fill(image: ImagePlan) -> float | int:
-    return float(image.fill) if image.dtype.kind == "f" else int(image.fill)
 
 
 def image_attributes(scene: Scene, image: ImagePlan, window: Window, settings: tuple[str, str, str]) -> Json:

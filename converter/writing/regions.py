@@ -13,6 +13,7 @@ from itertools import product
 
 import numpy as np
 
+from drivers.fill import Fill
 from drivers.geometry import Box, Shape
 from drivers.model import Pixels
 
@@ -34,7 +35,7 @@ class Regions:
     chunk: Shape
     group: int
     """Channels that travel together."""
-    fill: float = 0
+    fill: Fill = 0
     """What stands where there are no pixels."""
     _blocks: dict[tuple[int, ...], _Block] = field(default_factory=dict[tuple[int, ...], _Block])
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -27,6 +27,7 @@ from converter.writing.regions import Regions
 from converter.writing.sharding import LevelWriter, level_writer
 from drivers.discovery import translated
 from drivers.errors import Damaged, DriverError
+from drivers.fill import same_fill
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels, Scene
 from drivers.paint import filler, paint, vacant
@@ -162,7 +163,7 @@ def _run_segment(task: tuple[Level, Shape], outputs: list[_Output], shared: tupl
     (level, job), (work, done) = task, shared
     todo, decode = _Shared(jobs(level.shape, job)), _decoder(level, work)
     # What no tile covers is not stored: a level of another background than the image's has nothing of the kind.
-    plain = bool(np.array(level.fill, level.dtype) == outputs[0].writer.image.fill)
+    plain = same_fill(level.fill, outputs[0].writer.image.fill, level.dtype)
     with closing(Straddlers(job, work.stage.folder)) as straddlers:
 
         def worker() -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from converter.codec import Codec
 from converter.planning.image import ImagePlan, LevelPlan
 from converter.publishing.stage import Stage
+from drivers.fill import Fill, bits
 from drivers.geometry import Box, Shape
 from drivers.model import Pixels
 
@@ -139,12 +140,13 @@ def _checked(data: bytes) -> list[bytes]:
     return [data, struct.pack("<I", google_crc32c.value(data))]
 
 
-def _blank(chunk: Pixels, fill: float) -> bool:
-    ends = chunk.flat[0] == fill and chunk.flat[-1] == fill
-    return bool(ends) and not bool((chunk != fill).any())
+def _blank(chunk: Pixels, fill: Fill) -> bool:
+    stored, blank = bits(chunk), bits(np.array([fill], chunk.dtype))[0]
+    ends = stored.flat[0] == blank and stored.flat[-1] == blank
+    return bool(ends) and not bool((stored != blank).any())
 
 
-def _chunks(size: Shape, box: Box, pixels: Pixels, fill: float) -> Iterator[tuple[Shape, Pixels]]:
+def _chunks(size: Shape, box: Box, pixels: Pixels, fill: Fill) -> Iterator[tuple[Shape, Pixels]]:
     """(grid position, C-contiguous chunk of y, x) for every chunk of `box`; chunks at the level's edge are padded."""
     for t, z in np.ndindex(pixels.shape[0], pixels.shape[2]):
         for y in range(0, pixels.shape[3], size.y):
@@ -155,7 +157,7 @@ def _chunks(size: Shape, box: Box, pixels: Pixels, fill: float) -> Iterator[tupl
                     yield Shape(box.start.t + t, box.start.c + c, box.start.z + z, row, column), plane
 
 
-def _planes(part: Pixels, size: Shape, fill: float) -> Iterator[Pixels]:
+def _planes(part: Pixels, size: Shape, fill: Fill) -> Iterator[Pixels]:
     c, h, w = part.shape
     if (h, w) != (size.y, size.x):
         whole = np.full((c, size.y, size.x), fill, part.dtype)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.errors import Damaged, DriverError, Unsupported
+from drivers.fill import Fill, fill_of
 from drivers.limits import LIMITS, check
 from drivers.model import Pixels
 from drivers.zarrstore.codecs import Chain, chain_v2, chain_v3, check_chunk, checked, named
@@ -45,7 +46,7 @@ class Array:
     path: str
     """Its key in the store."""
     shape: tuple[int, ...]
-    fill: float
+    fill: Fill
     chain: Chain
     shards: Shards | None
     key: Callable[[tuple[int, ...]], str]
@@ -98,7 +99,9 @@ def _v2(place: tuple[Files, str], document: Json) -> Array:
     separator = document.get("dimension_separator") or _separator(*place, len(shape))
     chain = chain_v2(document, chunk, dtype)
     compression = chain.compressors[0][0] if chain.compressors else "none"
-    return Array(*place, shape, _fill(document.get("fill_value"), dtype), chain, None, _joining(str(separator)), compression)
+    stated = document.get("fill_value")
+    fill = fill_of(0 if stated is None else stated, dtype)  # null: the specification leaves it open, readers show 0
+    return Array(*place, shape, fill, chain, None, _joining(str(separator)), compression)
 
 
 def _separator(files: Files, path: str, axes: int) -> str:
@@ -136,7 +139,7 @@ def _v3(place: tuple[Files, str], document: Json) -> Array:
     return Array(
         *place,
         shape=shape,
-        fill=_fill(document.get("fill_value"), dtype),
+        fill=fill_of(document.get("fill_value"), dtype),
         chain=chain,
         shards=shards,
         key=_key(as_dict(document.get("chunk_key_encoding") or {"name": "default"}, "chunk_key_encoding")),
@@ -178,19 +181,6 @@ def _dtype(value: object) -> np.dtype[Any]:
     if dtype.kind not in "uifb":
         raise Unsupported(f"samples of type {dtype} are not read")
     return dtype
-
-
-def _fill(value: object, dtype: np.dtype[Any]) -> float:
-    """The fill value; 0 where there is none, or where it is no number of the sample type."""
-    special = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-    number = special.get(str(value), value)
-    if isinstance(number, bool):
-        return float(number)
-    if not isinstance(number, int | float):
-        return 0.0
-    if dtype.kind in "ui" and not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
-        return 0.0
-    return 0.0 if math.isnan(number) else float(number)
 
 
 class ChunkReader:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -475,13 +474,6 @@ def test_links_out_of_the_store(tmp_path: Path) -> None:
     (path / "0" / "c" / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(UnsafePath, match=r"a\.zarr: '0/c/link'"):
         open_slide(path)
-
-
-def test_fill_that_is_no_number(tmp_path: Path) -> None:
-    path = make_store(tmp_path / "a.zarr", replace(OLD, dtype="f4"))
-    changed(path / "0" / ".zarray", lambda d: d.update(fill_value="NaN"))
-    with open_slide(path) as slide:
-        assert not math.isnan(slide.scenes[0].levels[0].fill)
 
 
 def test_damage_in_an_image_below_names_the_store(tmp_path: Path) -> None:
