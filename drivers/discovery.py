@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from drivers import formats
-from drivers.errors import Damaged, DriverError, LimitExceeded, Unreadable, Unsupported
+from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, Unreadable, Unsupported
 from drivers.files import read_head
 from drivers.location import Location, Url, check_url, location
 from drivers.model import Driver, Slide
@@ -48,6 +48,8 @@ def _load(name: str, module: str, attribute: str) -> Found:
 def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
     """The one driver that reads `path`; raises Unsupported when none does, or when two claim it equally.
 
+    Raises Incomplete for the index file of a format with companions that no specific driver recognises.
+
     A folder is shown to the drivers with an empty head; one that no driver takes is refused as no regular file.
     """
     claims = [d for d in drivers if d.matches(path, b"")] if path.is_dir() else []
@@ -55,13 +57,25 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
     if not head and not claims:
         raise Damaged(f"{path.name}: the file is empty; copy it again")
     claims = claims or [d for d in drivers if d.matches(path, head)]
-    best = [d for d in claims if d.specific] or claims
+    best = [d for d in claims if d.specific]
+    if not best:
+        _require_companions(path, drivers)
+    best = best or claims
     if not best:
         raise Unsupported(f"{path.name}: no driver recognises this file; `slidemill drivers` lists what can be read")
     if len(best) > 1:
         names = ", ".join(sorted(d.name for d in best))
         raise Unsupported(f"{path.name}: claimed by several drivers ({names}); remove one of them")
     return best[0]
+
+
+def _require_companions(path: Path, drivers: Sequence[Driver]) -> None:
+    """Raise Incomplete where the file's name is that of an index: alone it is a thumbnail at best, not the slide."""
+    for driver in drivers:
+        for end, others in driver.claims.items():
+            if path.name.lower().endswith(end):
+                needed = others.format(stem=path.stem)
+                raise Incomplete(f"{path.name}: is an index of {driver.name} and needs {needed}; put all of it beside it")
 
 
 def open_slide(path: str | Path | Url, drivers: Sequence[Driver] | None = None) -> Slide:

@@ -240,5 +240,8 @@ class Driver:
     specific: bool = True
     library: str = ""
     """Distribution the driver stands on, for `slidemill drivers`."""
+    claims: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of index files (their end, in lower case) to what such a file needs beside it. A file of such a name is never
+    handed to a general driver, though it may be a picture or a TIFF too: it waits for the rest."""
     open_url: Callable[[Url], Slide] | None = None
     """Opens a URL, where the driver can; most formats are files only."""

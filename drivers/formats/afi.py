@@ -26,4 +26,4 @@ def open_slide(path: Path) -> Slide:
     return opened(path)
 
 
-DRIVER = Driver("afi", (".afi",), matches, open_slide, library="tifffile")
+DRIVER = Driver("afi", (".afi",), matches, open_slide, library="tifffile", claims={".afi": "its list of SVS files whole"})

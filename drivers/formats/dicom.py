@@ -27,4 +27,5 @@ def open_slide(path: Path) -> Slide:
     return opened(path)
 
 
-DRIVER = Driver("dicom", (".dcm", ".dicom"), matches, open_slide, library="imagecodecs")
+_CLAIMS = {"dicomdir": "its directory whole and the files that it names"}
+DRIVER = Driver("dicom", (".dcm", ".dicom"), matches, open_slide, library="imagecodecs", claims=_CLAIMS)

@@ -28,4 +28,10 @@ def open_slide(path: Path) -> Slide:
     return opened(path)
 
 
-DRIVER = Driver("lif", (".lif", ".lof", ".xlef", ".xlif", ".xlcf"), matches, open_slide)
+DRIVER = Driver(
+    "lif",
+    (".lif", ".lof", ".xlef", ".xlif", ".xlcf"),
+    matches,
+    open_slide,
+    claims=dict.fromkeys((".xlef", ".xlif", ".xlcf"), "its XML whole and the files that it names"),
+)

@@ -50,4 +50,6 @@ def image_names(path: Path, text: str) -> list[str]:
     return [images[number] for number in sorted(images)]
 
 
-DRIVER = Driver("ndpis", (".ndpis",), matches, open_slide, library="tifffile")
+DRIVER = Driver(
+    "ndpis", (".ndpis",), matches, open_slide, library="tifffile", claims={".ndpis": "its list of NDPI files whole"}
+)

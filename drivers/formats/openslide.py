@@ -37,4 +37,9 @@ def open_slide(path: Path) -> Slide:
 
 
 _SUFFIXES = (".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".tif", ".tiff")
-DRIVER = Driver("openslide", _SUFFIXES, matches, open_slide, library="openslide-python")
+_CLAIMS = {
+    ".mrxs": "the folder {stem} with Slidedat.ini and its data",
+    ".vms": "to list its JPEG files, which lie beside it",
+    ".vmu": "to list its image files, which lie beside it",
+}
+DRIVER = Driver("openslide", _SUFFIXES, matches, open_slide, library="openslide-python", claims=_CLAIMS)

@@ -26,4 +26,5 @@ def open_slide(path: Path) -> Slide:
     return open_vsi(path, DRIVER.name)
 
 
-DRIVER = Driver("vsi", (".vsi",), matches, open_slide, library="imagecodecs")
+_CLAIMS = {".vsi": "its tags whole and the folder _{stem}_ with its .ets files"}
+DRIVER = Driver("vsi", (".vsi",), matches, open_slide, library="imagecodecs", claims=_CLAIMS)

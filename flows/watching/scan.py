@@ -16,13 +16,15 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from flows.ledger.database import alone, clock, writing
+from flows.ledger.outcomes import undecided
 from flows.ledger.rows import mark
 from flows.ledger.tables import State, slides
 from flows.settings import Folder, Settings
 from flows.watching.companions import Lists
 from flows.watching.compare import NOT_A_SLIDE, Known, compare, known_files, quiet, record
+from flows.watching.grown import done_beside
 from flows.watching.probe import Probed, Prober, ReaderCrashed
-from flows.watching.register import FoundSlide, decide, is_undecided, register, waiting_row
+from flows.watching.register import FoundSlide, decide, is_undecided, register, signature, waiting_row
 from flows.watching.walk import FolderUnavailable, Look, as_path, as_text, walk
 
 log = logging.getLogger("slidemill.scan")
@@ -54,6 +56,8 @@ class _Pass:
     prober: Prober
     found: Found
     deadline: float
+    arrived: set[str] = field(default_factory=set[str])
+    """Files found now to be no slides of their own."""
 
 
 def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.0) -> Found:
@@ -108,6 +112,26 @@ def _decide(this: _Pass, known: Mapping[str, Known], now: float) -> None:
             this.found.unasked += 1
             continue
         decided |= _no_slide(this, path) if _is_output(this, path) else _one(this, path, known, now)
+    _look_again(this, known)
+
+
+def _look_again(this: _Pass, known: Mapping[str, Known]) -> None:
+    """Slides that are done, and of which more has come: where their driver or their files are others now, decide anew."""
+    with this.engine.connect() as connection:
+        beside = done_beside(connection, this.folder.name, this.arrived) if this.arrived else []
+    for slide in beside:
+        if slide.path not in known:
+            continue  # it was moved away after its conversion
+        try:
+            probed = this.prober.ask(this.folder.path, this.folder.path / as_path(slide.path))
+        except ReaderCrashed:
+            continue
+        same = (
+            probed.driver == slide.driver and signature(_members(this.folder, probed, known, slide.path)) == slide.signature
+        )
+        if probed.kind is None and not same:
+            with alone(this.engine) as connection:
+                undecided(connection, slide.id)
 
 
 def _is_list(path: str) -> bool:
@@ -175,6 +199,7 @@ def _one(this: _Pass, path: str, known: Mapping[str, Known], now: float) -> set[
 def _no_slide(this: _Pass, path: str) -> set[str]:
     with writing(this.engine) as connection:
         decide(connection, this.folder.name, [path], NOT_A_SLIDE)
+    this.arrived.add(path)
     return {path}
 
 

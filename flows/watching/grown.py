@@ -1,0 +1,36 @@
+"""Slides that were converted before all of their files had come: what arrives beside one makes it worth another look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+
+from sqlalchemy import Connection, select
+
+from flows.ledger.rows import SlideRow, as_slide
+from flows.ledger.tables import State, slides
+from flows.watching.walk import as_path
+
+_LEVELS = 3
+"""Folders above an arriving file whose names are looked at: `x/Data0001.dat` of x.mrxs, `_x_/stack1/frame_t.ets` of x.vsi."""
+
+
+def done_beside(connection: Connection, folder: str, arrived: Iterable[str]) -> list[SlideRow]:
+    """The newest `done` slide of each file whose stem an arriving file, or a folder that holds it, bears."""
+    found: dict[str, SlideRow] = {}
+    for start in {start for path in arrived for start in _starts(path)}:
+        here = (slides.c.folder == folder, slides.c.path.startswith(start, autoescape=True))
+        for row in connection.execute(select(slides).where(*here).order_by(slides.c.generation)):
+            slide = as_slide(row)
+            if "/" not in slide.path[len(start) :]:
+                found[slide.path] = slide
+    return [slide for slide in found.values() if slide.state == State.DONE]
+
+
+def _starts(path: str) -> Iterator[str]:
+    """What the path of a slide begins with to which the file at `path` may belong."""
+    place = PurePosixPath(as_path(path))
+    for part in (place, *place.parents[:_LEVELS]):
+        if part.name and part.parent != part:
+            stem = part.stem if part == place else part.name.strip("_") or part.name
+            yield f"{part.parent.as_posix()}/{stem}.".removeprefix("./")

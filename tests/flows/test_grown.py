@@ -1,0 +1,87 @@
+"""Slides that arrive in parts, the index first: nothing is converted before it is whole, and what was is looked at again."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows.ledger.tables import State
+from flows.watching.grown import _starts
+from tests.flows.parts import Bench, bench
+from tests.made.openslide import Mrxs, make_mrxs
+
+pytest.importorskip("openslide", reason="the extra openslide is not installed")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Bench]:
+    made = bench(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mrxs(tmp_path: Path) -> Path:
+    (tmp_path / "made").mkdir()
+    make_mrxs(tmp_path / "made" / "x.mrxs", Mrxs())
+    # A real .mrxs is a JPEG, and so a picture to the general driver.
+    Image.fromarray(np.full((40, 50, 3), 200, np.uint8)).save(tmp_path / "made" / "x.mrxs", format="JPEG")
+    return tmp_path / "made" / "x.mrxs"
+
+
+def test_mrxs_waits_for_its_folder(here: Bench, mrxs: Path) -> None:
+    shutil.copy(mrxs, here.folder)
+    here.scan(3)
+    assert here.states() == {"x.mrxs": "waiting"}
+    assert "Slidedat.ini" in (here.row("x.mrxs").reason or "")
+    shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
+    here.change(here.row("x.mrxs").id, not_before=0.0)
+    here.scan(3)
+    row = here.row("x.mrxs")
+    assert (row.state, row.driver) == (State.READY, "openslide")
+    assert row.files == 1 + sum(path.is_file() for path in (here.folder / "x").iterdir())
+
+
+@pytest.mark.parametrize("driver", ["gdal", "openslide"])
+def test_what_was_done_too_early_is_looked_at_again(here: Bench, mrxs: Path, driver: str) -> None:
+    """As by an earlier version, which took the thumbnail for the slide; or with a part of its files."""
+    shutil.copy(mrxs, here.folder)
+    here.scan(2)
+    slide = here.row("x.mrxs")
+    here.change(slide.id, state=State.DONE, driver=driver, signature="that of one file")
+    with here.engine.begin() as connection:
+        connection.exec_driver_sql("update files set slide = ?", (slide.id,))
+    here.scan(2)
+    assert here.states() == {"x.mrxs": "done"}
+    shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
+    here.scan(6)
+    assert here.states() == {"x.mrxs": "done", "x.mrxs#1": "ready"}
+    again = here.row("x.mrxs")
+    assert again.driver == "openslide"
+    assert again.output != slide.output
+
+
+def test_what_is_whole_is_left_alone(here: Bench, mrxs: Path) -> None:
+    shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
+    shutil.copy(mrxs, here.folder)
+    here.scan(3)
+    here.change(here.row("x.mrxs").id, state=State.DONE)
+    (here.folder / "x.txt").write_text("notes of a pathologist")
+    here.scan(4)
+    assert here.states() == {"x.mrxs": "done"}
+
+
+@pytest.mark.parametrize(
+    ("path", "starts"),
+    [
+        ("x/Slidedat.ini", {"x/Slidedat.", "x."}),
+        ("day/_x_/stack1/frame_t.ets", {"day/_x_/stack1/frame_t.", "day/_x_/stack1.", "day/x.", "day."}),
+        ("x.ini", {"x."}),
+        ("__/a", {"__/a.", "__."}),
+    ],
+)
+def test_what_a_file_may_belong_to(path: str, starts: set[str]) -> None:
+    assert set(_starts(path)) == starts
