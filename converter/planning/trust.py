@@ -1,36 +1,26 @@
-"""Which native levels can be reused: they must fit level 0 in size, be whole, and show what averaging would show.
+"""Which native levels can be reused: they must fit level 0 in size, be whole, and show what a resampling would show.
 
-The comparison reads a few regions of each level: the most textured ones, and the edges, where scanners leave empty tiles.
+`places` says where the levels are compared, `likeness` what is allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import product
-
-import numpy as np
 
 from converter.options import Options
 from converter.planning.image import Trust
+from converter.planning.likeness import Kernel, Kind, Likeness, fault, kernels, likeness, moved
+from converter.planning.places import Spot, most_textured, places
 from drivers.errors import Damaged
 from drivers.factors import snapped
-from drivers.geometry import Box, Shape
+from drivers.geometry import Box
 from drivers.model import Level, Pixels, Scene
 from drivers.paint import paint
 from drivers.tiles import Tile
 
-TOLERANCE = 0.06
-"""Largest mean difference in a region, as a share of the sampled range.
-
-Measured on stained tissue, on the most textured regions: averaged and stored as JPEG of quality 70: 3.2 %, of quality 30:
-4.7 %; a shift by half a pixel of a level 4 times coarser: 7.7 %, by a pixel: 12 %; every 16th pixel instead of the mean: 9 %.
-"""
-_TEXTURED = 6
-_GRID = 6
-_MOST_CHANNELS = 4
-_SHIFTED_FITS_BETTER = 0.6
+_LOSSY = {"jpeg", "jpeg2000", "jpegxl", "jpegxr", "webp"}
 _READERS = 2
 _REMEMBERED = 16 << 20  # bytes of decoded tiles per level
 
@@ -61,7 +51,7 @@ def _reason(scene: Scene, finer: int, i: int, options: Options) -> str | None:
     if missing:
         return f"{missing} of its tiles are missing or empty where the finer level has pixels"
     try:
-        return _disagreement(fine, coarse, ratio)
+        return _disagreement(scene, fine, coarse, ratio)
     except Damaged as error:
         return f"a tile cannot be read: {error}"
 
@@ -94,50 +84,41 @@ def _finer(box: Box, ratio: int) -> Box:
     return Box(a._replace(y=a.y * ratio, x=a.x * ratio), b._replace(y=b.y * ratio, x=b.x * ratio))
 
 
-def _disagreement(fine: Level, coarse: Level, ratio: int) -> str | None:
+def _disagreement(scene: Scene, fine: Level, coarse: Level, ratio: int) -> str | None:
+    """Why `coarse` shows something else than `fine`: None where one of the usual resamplings explains all of it."""
     stored_tiles, finer_tiles = _remembering(coarse), _remembering(fine)
-    places = _places(fine, coarse, ratio, stored_tiles)
+    last = scene.levels[-1]
+    compared = places(fine, coarse, ratio, _textured(last, stored_tiles if last is coarse else _remembering(last)))
+    usual, *others = kernels(ratio)
+    kind = Kind(coarse.dtype, _lossy(scene, fine, coarse))
 
-    def pair(box: Box) -> tuple[Box, Pixels, Pixels]:
-        above = paint(fine, _finer(box, ratio), finer_tiles)
-        return box, paint(coarse, box, stored_tiles), _averaged(above, ratio)
+    def survey(tried: Sequence[Kernel]) -> list[tuple[Likeness, ...]]:
+        def look(box: Box) -> list[Likeness]:
+            stored, above = paint(coarse, box, stored_tiles), paint(fine, _finer(box, ratio), finer_tiles)
+            return [likeness(box, stored, above, (ratio, kernel)) for kernel in tried]
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        pairs = list(pool.map(pair, places))
-    span = max((float(np.nanmax(f) - np.nanmin(f)) for _, _, f in pairs), default=0.0)
-    tolerance = TOLERANCE * max(span, 1.0) + (0.5 if coarse.dtype.kind in "ui" else 0.0)
-    shifts: list[tuple[int, int]] = []
-    for box, stored, mean in pairs:
-        off = _difference(stored, mean)
-        if off > tolerance:
-            return (
-                f"differs from the averaged finer level by {off / max(span, 1.0):.1%} of its range at "
-                f"y={box.start.y}, x={box.start.x}; tolerance {TOLERANCE:.0%}"
-            )
-        shifts.append(_shift(stored, mean, off))
-    moved = [s for s in shifts if s != (0, 0)]
-    if moved and len(set(moved)) == 1 and len(moved) * 2 > len(shifts):
-        return f"is shifted against the finer level by {moved[0]} of its pixels (y, x)"
-    return None
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(zip(*pool.map(look, compared), strict=True))
+
+    if not compared:
+        return None
+    (plain,) = survey([usual])
+    reason = moved(plain) or fault(plain, kind)
+    if reason is None or moved(plain):
+        return reason
+    return None if any(fault(found, kind) is None for found in survey(others)) else reason
 
 
-def _difference(stored: Pixels, mean: Pixels) -> float:
-    return float(np.nanmean(np.abs(stored.astype(np.float64) - mean))) if stored.size else 0.0
+def _textured(level: Level, read: Callable[[Tile], Pixels]) -> list[Spot]:
+    try:
+        return most_textured(level, lambda box: paint(level, box, read))
+    except Damaged:
+        return []  # whether that level can be read is asked when its turn comes
 
 
-def _shift(stored: Pixels, mean: Pixels, off: float) -> tuple[int, int]:
-    """The shift by a pixel that fits clearly better than none."""
-    best, place = off * _SHIFTED_FITS_BETTER, (0, 0)
-    if off < 1e-9 or min(stored.shape[3:]) < 8:
-        return place
-    inner = stored[..., 1:-1, 1:-1]
-    h, w = inner.shape[3:]
-    for dy, dx in product((-1, 0, 1), repeat=2):
-        moved = mean[..., 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
-        fits = _difference(inner, moved)
-        if fits < best:
-            best, place = fits, (dy, dx)
-    return place
+def _lossy(scene: Scene, *levels: Level) -> bool:
+    """Whether samples may differ by what a compression loses: colour of 8 bits has been a JPEG somewhere."""
+    return (scene.rgb and scene.dtype.itemsize == 1) or any(level.compression in _LOSSY for level in levels)
 
 
 def _remembering(level: Level) -> Callable[[Tile], Pixels]:
@@ -145,29 +126,3 @@ def _remembering(level: Level) -> Callable[[Tile], Pixels]:
     size = level.tile.c * level.tile.y * level.tile.x * level.dtype.itemsize
     read = lru_cache(max(1, _REMEMBERED // max(1, size)))(level.read)
     return lambda tile: read(tile.key)
-
-
-def _places(fine: Level, coarse: Level, ratio: int, read: Callable[[Tile], Pixels]) -> list[Box]:
-    """Regions to compare: the corners and edges, and of a grid over the level the most textured ones."""
-    side = max(16, min(64, 512 // ratio))
-    height, width = min(coarse.shape.y, fine.shape.y // ratio), min(coarse.shape.x, fine.shape.x // ratio)
-    if height < 1 or width < 1:
-        return []
-    h, w = min(side, height), min(side, width)
-
-    def at(y: float, x: float) -> Box:
-        y0, x0, z = int(y * (height - h)), int(x * (width - w)), coarse.shape.z // 2
-        channels = min(coarse.shape.c, _MOST_CHANNELS)
-        return Box(Shape(0, 0, z, y0, x0), Shape(1, channels, z + 1, y0 + h, x0 + w))
-
-    edges = {at(y, x) for y, x in ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 1), (1, 0.5))}
-    steps = [i / (_GRID - 1) * 0.98 + 0.01 for i in range(_GRID)]
-    inner = {at(y, x) for y in steps for x in steps} - edges
-    ranked = sorted(inner, key=lambda box: (-float(paint(coarse, box, read).std(dtype=np.float32)), box.start))
-    return sorted(edges, key=lambda box: box.start) + ranked[:_TEXTURED]
-
-
-def _averaged(pixels: Pixels, ratio: int) -> Pixels:
-    t, c, z, y, x = pixels.shape
-    wide = pixels.astype(np.float64)
-    return wide.reshape(t, c, z, y // ratio, ratio, x // ratio, ratio).mean(axis=(4, 6))
