@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivers.dicom.dataset import DataSet
-from drivers.dicom.instance import MAGIC, PREAMBLE, Instance, open_instance
+from drivers.dicom.identity import SERIES, is_copy, other_slide
+from drivers.dicom.instance import MAGIC, PREAMBLE, Instance, bare_coding, open_instance
 from drivers.dicom.parts import is_whole_slide
 from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath, Unsupported
 from drivers.limits import check
 
-SERIES, INSTANCE_UID = 0x0020000E, 0x00080018
 _KIND, _DIRECTORY = 0x00080016, "1.2.840.10008.1.3.10"
 _RECORDS, _REFERENCED = 0x00041220, 0x00041500
 MOST_FILES = 4096
+_SUFFIXES = {".dcm", ".dicom"}
 
 
 @dataclass(slots=True)
@@ -34,10 +35,10 @@ class FileSet:
             instance.source.close()
 
     def add(self, instance: Instance) -> None:
-        """Keep an instance; a second file of the same instance is a copy and is left out."""
-        own = instance.data.text(INSTANCE_UID)
-        if own is not None and any(other.data.text(INSTANCE_UID) == own for other in self.instances):
-            self.warnings.append(f"{instance.path.name}: a copy of another file of the series is left out")
+        """Keep an instance; a second file with the same content is left out."""
+        kept = next((other for other in self.instances if is_copy(other, instance)), None)
+        if kept is not None:
+            self.warnings.append(f"{instance.path.name}: is a copy of {kept.path.name} and is left out")
             instance.source.close()
             return
         self.instances.append(instance)
@@ -53,7 +54,7 @@ def open_files(path: Path) -> FileSet:
             if directory.is_file():
                 _listed(files, directory)
             else:
-                _add_all(files, _dicom_files(path))
+                _add_all(files, _dicom_files(path, files.warnings))
         else:
             _given(files, path)
     except BaseException:
@@ -73,25 +74,37 @@ def _given(files: FileSet, path: Path) -> None:
         return
     files.add(instance)
     if is_whole_slide(instance.data):
-        others = (other for other in _dicom_files(path.parent) if other.name != path.name)
-        _add_all(files, others, instance.data.text(SERIES))
+        others = (other for other in _dicom_files(path.parent, files.warnings, path.suffix) if other.name != path.name)
+        _add_all(files, others, instance.data)
 
 
-def _add_all(files: FileSet, paths: Iterable[Path], series: str | None = None) -> None:
-    """Open every file; with `series`, only those of it stay open, and damaged files of unknown series are left alone."""
+def _add_all(files: FileSet, paths: Iterable[Path], given: DataSet | None = None) -> None:
+    """Open every file; with `given`, only those of its series and slide stay open, and damaged files are told of."""
     for path in paths:
         try:
             instance = open_instance(path)
         except DriverError as error:
-            if series is None:
+            if given is None:
                 raise
             files.warnings.append(f"{path.name} is left out: {str(error).removeprefix(f'{path.name}: ')}")
             continue
-        foreign = series is not None and instance.data.text(SERIES) != series
+        foreign = given is not None and _foreign(files, given, instance)
         if foreign or instance.data.text(_KIND) == _DIRECTORY:
             instance.source.close()
         else:
             files.add(instance)
+
+
+def _foreign(files: FileSet, given: DataSet, instance: Instance) -> bool:
+    """Whether a file is of another slide than the given one; tells of what shares the series or names none."""
+    series, name = instance.data.text(SERIES), instance.path.name
+    if series is None and instance.data.text(_KIND) != _DIRECTORY:
+        files.warnings.append(f"{name} is left out: it states no series, as a file that is cut short does")
+        return True
+    differs = other_slide(given, instance.data) if series == given.text(SERIES) else None
+    if differs is not None:
+        files.warnings.append(f"{name} is left out: it has the same SeriesInstanceUID, but another {differs}: another slide")
+    return series != given.text(SERIES) or differs is not None
 
 
 def has_dicom(folder: Path) -> bool:
@@ -99,8 +112,8 @@ def has_dicom(folder: Path) -> bool:
     return next(_dicom_files(folder), None) is not None
 
 
-def _dicom_files(folder: Path) -> Iterator[Path]:
-    """Regular files of a folder that have the magic of DICOM, by name."""
+def _dicom_files(folder: Path, warnings: list[str] | None = None, suffix: str = "") -> Iterator[Path]:
+    """Regular files of a folder that have the magic of DICOM, by name; tells of those that should have it by their suffix."""
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False))
     except OSError:
@@ -109,10 +122,23 @@ def _dicom_files(folder: Path) -> Iterator[Path]:
         try:
             with (folder / name).open("rb") as file:
                 head = file.read(PREAMBLE + len(MAGIC))
-        except OSError:
-            continue
+        except OSError as error:
+            head, fault = b"", f"cannot be read: {error.strerror}"
+        else:
+            fault = "is no DICOM file, or one that is cut short"
         if head[PREAMBLE:] == MAGIC:
             yield folder / name
+        elif warnings is not None and _claims_dicom(name, head, suffix):
+            warnings.append(f"{name} {fault}; it is left out")
+
+
+def _claims_dicom(name: str, head: bytes, suffix: str) -> bool:
+    """Whether a file without the magic seems to have been DICOM: by its suffix, or by a preamble that ends with the file."""
+    if bare_coding(head) is not None:
+        return False
+    short = len(head) < PREAMBLE + len(MAGIC)
+    stub = short and not head.strip(b"\0") and (len(head) > 0 or not suffix)
+    return stub or Path(name).suffix.lower() in _SUFFIXES or (suffix != "" and short and Path(name).suffix == suffix)
 
 
 def _listed(files: FileSet, directory: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
 from drivers.dicom.dataset import DataSet
+from drivers.dicom.optics import path_key
 from drivers.dicom.parts import Part
+from drivers.dicom.tiling import Places
 from drivers.limits import LIMITS
 from drivers.model import RGB_CHANNELS, Channel, Facts
 
@@ -17,12 +18,13 @@ _PALETTE = 0x00480120
 _UNKNOWN = {"", "?", "unknown", "none", "n/a"}
 
 
-def channels_of(parts: Sequence[Part], paths: Sequence[str]) -> tuple[Channel, ...]:
+def channels_of(places: Places) -> tuple[Channel, ...]:
     """A channel for each optical path, or three of a colour image."""
+    parts, paths = places.parts, places.paths
     samples = parts[0].facts.samples
     if samples == 3 and len(paths) == 1:
         return RGB_CHANNELS
-    described = {path.text(_PATH_ID) or "": path for part in parts for path in part.data.items(_PATHS)}
+    described = {path_key(path, places.described): path for part in parts for path in part.data.items(_PATHS)}
     found: list[Channel] = []
     for name in paths:
         path = described.get(name)

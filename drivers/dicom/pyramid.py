@@ -18,7 +18,8 @@ from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal, snapped
 from drivers.model import Level, PixelSize, Position, Scene
 
-_PYRAMID, _CONCATENATION = 0x00080019, 0x00209161
+_PYRAMID, _EXTENDED_DEPTH, _REFERENCE = 0x00080019, 0x00480012, 0x00200052
+_SAME_EXTENT = 0.02
 _SAME_SPACING = 0.02
 _WHOLE = 0.01
 """How far a ratio of spacings may be off an integer."""
@@ -26,10 +27,40 @@ _WHOLE = 0.01
 
 def scene_groups(parts: Sequence[Part]) -> list[list[Part]]:
     """Level instances of a series by scene: by PyramidUID, and where images of one spacing exclude each other, by place."""
-    by_pyramid: dict[str, list[Part]] = {}
+    by_pyramid: dict[tuple[str, bool], list[Part]] = {}
     for part in parts:
-        by_pyramid.setdefault(part.data.text(_PYRAMID) or "", []).append(part)
-    return [group for members in by_pyramid.values() for group in _by_place(members)]
+        sharpened = part.data.text(_EXTENDED_DEPTH) == "YES"  # made of the focal planes, none of them
+        by_pyramid.setdefault((part.data.text(_PYRAMID) or "", sharpened), []).append(part)
+    apart = [group for members in by_pyramid.values() for group in _by_reference(members)]
+    groups = [group for members in apart for group in _by_place(members)]
+    return sorted(groups, key=lambda group: not any(part is parts[0] for part in group))
+
+
+def _by_reference(parts: list[Part]) -> list[list[Part]]:
+    """By frame of reference, which two slides do not share: unless each level has one of its own, as some writers do."""
+    stated = [part.data.text(_REFERENCE) for part in parts]
+    first = next((uid for uid in stated if uid is not None), None)
+    groups: dict[str | None, list[Part]] = {}
+    for part, uid in zip(parts, stated, strict=True):
+        groups.setdefault(first if uid is None else uid, []).append(part)
+    if len(groups) == 1:
+        return [parts]
+    references = [{part.data.text(_REFERENCE) for part in level} for level in _levels(parts)]
+    one_pyramid = all(len(uids) == 1 for uids in references) and all(_same_extent(parts[0], part) for part in parts[1:])
+    return [parts] if one_pyramid else list(groups.values())
+
+
+def _same_extent(one: Part, other: Part) -> bool:
+    """Whether two levels show an area of the same size, but for padded tiles."""
+    spacings = one.spacing_um or (1.0, 1.0), other.spacing_um or (1.0, 1.0)
+    if one.spacing_um is None or other.spacing_um is None:
+        return abs(one.matrix[0] * other.matrix[1] / (one.matrix[1] * other.matrix[0]) - 1) <= _SAME_EXTENT
+    for axis, tiles in enumerate(((one.facts.rows, other.facts.rows), (one.facts.columns, other.facts.columns))):
+        extents = one.matrix[axis] * spacings[0][axis], other.matrix[axis] * spacings[1][axis]
+        padding = max(tile * spacing[axis] for tile, spacing in zip(tiles, spacings, strict=True))
+        if abs(extents[0] - extents[1]) > max(padding, _SAME_EXTENT * max(extents)):
+            return False
+    return True
 
 
 def _by_place(parts: list[Part]) -> list[list[Part]]:
@@ -78,6 +109,7 @@ def pyramid_scene(parts: Sequence[Part], name: str, warnings: list[str]) -> Scen
     """A scene out of the level instances of one pyramid."""
     ordered = _levels(parts)
     base, spacing = _places(ordered[0]), ordered[0][0].spacing_um
+    warnings += base.warnings
     first = base.parts[0]
     size = first.matrix
     levels = [tiled_level(base, size, 1.0, _fill(first))]
@@ -100,7 +132,7 @@ def pyramid_scene(parts: Sequence[Part], name: str, warnings: list[str]) -> Scen
         name=name,
         levels=levels,
         rgb=facts.rgb and len(base.paths) == 1,
-        channels=channels_of(base.parts, base.paths),
+        channels=channels_of(base),
         pixel_size=PixelSize(y_um, x_um, z_um),
         magnification=magnification_of(first.data),
         position=None if origin is None else Position(round(origin[0] * 1000, 6), round(origin[1] * 1000, 6)),
@@ -110,7 +142,7 @@ def pyramid_scene(parts: Sequence[Part], name: str, warnings: list[str]) -> Scen
     )
 
 
-def _places(members: Sequence[Part]) -> Places:
+def _places(members: Sequence[Part], described: bool | None = None) -> Places:
     """The frames of a level; its instances must be alike."""
     for part in members[1:]:
         if part.facts.kind != members[0].facts.kind or part.matrix != members[0].matrix:
@@ -118,11 +150,12 @@ def _places(members: Sequence[Part]) -> Places:
                 f"{part.instance.path.name}: has other tiles or samples than {members[0].instance.path.name}, "
                 "which has the same pixel spacing"
             )
-    return places_of(members)
+    return places_of(members, described)
 
 
 def _coarse(members: Sequence[Part], base: Part, places: Places, warnings: list[str]) -> Level | None:
-    own = _places(members)
+    own = _places(members, places.described)
+    warnings += own.warnings
     first = own.parts[0]
     what = f"level {first.matrix[1]}x{first.matrix[0]}"
     alike = first.facts.samples == base.facts.samples and first.facts.dtype == base.facts.dtype

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drivers.dicom.dataset import dump
-from drivers.dicom.fileset import SERIES, FileSet, open_files
+from drivers.dicom.fileset import FileSet, open_files
+from drivers.dicom.identity import by_slide
 from drivers.dicom.instance import Instance
 from drivers.dicom.ordinary import ordinary_scene
 from drivers.dicom.parts import Part, is_whole_slide, part_of, role_of
@@ -37,7 +38,7 @@ def open_slide(path: Path) -> Slide:
 
 def _slide(path: Path, files: FileSet) -> Slide:
     warnings, several = files.warnings, len(files.instances) > 1
-    levels: dict[str, list[Part]] = {}
+    levels: list[Part] = []
     scenes: list[Scene] = []
     associated: dict[str, Scene] = {}
     for instance in files.instances:
@@ -54,7 +55,7 @@ def _slide(path: Path, files: FileSet) -> Slide:
             scene = _one(instance, role, warnings, spared=True)
             associated |= {role: scene} if scene is not None else {}
         else:
-            levels.setdefault(instance.data.text(SERIES) or "", []).append(part_of(instance))
+            levels.append(part_of(instance))
     scenes = _pyramids(path, levels, warnings) + scenes
     if not scenes:
         raise Unsupported(f"holds no image that can be shown{': ' + warnings[0] if warnings else ''}")
@@ -82,8 +83,8 @@ def _one(instance: Instance, name: str, warnings: list[str], *, spared: bool) ->
         return None
 
 
-def _pyramids(path: Path, levels: dict[str, list[Part]], warnings: list[str]) -> list[Scene]:
-    groups: list[Sequence[Part]] = [group for parts in levels.values() for group in scene_groups(parts)]
+def _pyramids(path: Path, levels: Sequence[Part], warnings: list[str]) -> list[Scene]:
+    groups: list[Sequence[Part]] = [group for parts in by_slide(levels) for group in scene_groups(parts)]
     names = [path.stem if len(groups) == 1 else f"{path.stem} {i}" for i in range(len(groups))]
     return [pyramid_scene(group, name, warnings) for group, name in zip(groups, names, strict=True)]
 

@@ -230,10 +230,10 @@ def test_levels_whose_origins_differ_slightly_stay_together(tmp_path: Path) -> N
 def test_two_regions_of_one_series_are_two_scenes(tmp_path: Path) -> None:
     make_wsi(tmp_path / "one.dcm", replace(SMALL, codec="none"))
     make_wsi(tmp_path / "two.dcm", replace(SMALL, codec="none", size=(180, 110), seed=90))
-    series = pydicom.dcmread(tmp_path / "one.dcm").SeriesInstanceUID
+    first = pydicom.dcmread(tmp_path / "one.dcm")
 
     def join(data: Dataset) -> None:
-        data.SeriesInstanceUID = series
+        data.SeriesInstanceUID, data.StudyInstanceUID = first.SeriesInstanceUID, first.StudyInstanceUID
         data.TotalPixelMatrixOriginSequence[0].XOffsetInSlideCoordinateSystem = "40"
 
     for name in ("two.dcm", "two.dcm.1.0"):

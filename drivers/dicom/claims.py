@@ -1,0 +1,88 @@
+"""Frames that claim one place: the same picture counts once, another is refused. The standard gives neither precedence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.dicom.parts import Part
+from drivers.errors import Unsupported
+
+Rows = NDArray[np.int64]
+"""Optical path, focal plane, top, left, part, frame."""
+_COMPARED = 64
+"""Overlaps that are compared by their pixels."""
+
+
+def claimed_twice(at: Rows) -> bool:
+    """Whether two frames claim the same place."""
+    return len(np.unique(at[:, :4], axis=0)) < len(at)
+
+
+def settled(at: Rows, parts: Sequence[Part], warnings: list[str]) -> Rows:
+    """The rows without frames that repeat one of an earlier part; raises Unsupported where two differ."""
+    at = at[np.lexsort(at.T[::-1])]
+    repeats = np.zeros(len(at), bool)
+    repeats[1:] = (at[1:, :4] == at[:-1, :4]).all(axis=1)
+    left_out: dict[tuple[int, int], int] = {}
+    first = 0
+    for i in range(len(at)) if repeats.any() else ():
+        if not repeats[i]:
+            first = i
+        elif _stored(at[i], parts) != _stored(at[first], parts):
+            raise Unsupported(f"{_both(at[first], at[i], parts)} claim the same place and differ{_ADVICE}")
+        else:
+            pair = int(at[first, 4]), int(at[i, 4])
+            left_out[pair] = left_out.get(pair, 0) + 1
+    for (kept, copy), count in left_out.items():
+        names = parts[copy].instance.path.name, parts[kept].instance.path.name
+        warnings.append(f"{names[0]}: frames that repeat those of {names[1]} at the same place are left out ({count})")
+    return at[~repeats]
+
+
+_ADVICE = (
+    ": no focal plane, optical path or description that is stated tells them apart, and the format does not say which "
+    "is to be shown; put the files into folders of their own"
+)
+
+
+def check_overlaps(at: Rows, parts: Sequence[Part], warnings: list[str]) -> None:
+    """Raise Unsupported where frames off the grid overlap in part and show different pixels there."""
+    rows, columns = parts[0].facts.rows, parts[0].facts.columns
+    found = 0
+    for one, other in _overlapping(at, rows, columns):
+        found += 1
+        if found > _COMPARED:
+            break
+        down, across = int(other[2] - one[2]), int(other[3] - one[3])
+        a, b = (parts[int(row[4])].decode(parts[int(row[4])].frames.read(int(row[5]))) for row in (one, other))
+        a = a[max(0, down) : rows + min(0, down), max(0, across) : columns + min(0, across)]
+        b = b[max(0, -down) : rows + min(0, -down), max(0, -across) : columns + min(0, -across)]
+        if not np.array_equal(a, b):
+            raise Unsupported(f"{_both(one, other, parts)} overlap and differ there{_ADVICE}")
+    if found:
+        name = parts[int(at[0, 4])].instance.path.name
+        warnings.append(f"{name}: frames overlap; those compared ({min(found, _COMPARED)}) show the same pixels there")
+
+
+def _overlapping(at: Rows, rows: int, columns: int) -> Iterator[tuple[Rows, Rows]]:
+    cells: dict[tuple[int, int, int, int], list[int]] = {}
+    for i, (path, plane, top, left) in enumerate(at[:, :4].tolist()):
+        row, column = top // rows, left // columns
+        for down, across in product((-1, 0, 1), repeat=2):
+            for k in cells.get((path, plane, row + down, column + across), ()):
+                if abs(int(at[k, 2]) - top) < rows and abs(int(at[k, 3]) - left) < columns:
+                    yield at[k], at[i]
+        cells.setdefault((path, plane, row, column), []).append(i)
+
+
+def _stored(row: Rows, parts: Sequence[Part]) -> bytes:
+    return parts[int(row[4])].frames.read(int(row[5]))
+
+
+def _both(one: Rows, other: Rows, parts: Sequence[Part]) -> str:
+    names = [f"{parts[int(row[4])].instance.path.name} (frame {int(row[5]) + 1})" for row in (one, other)]
+    return f"{names[0]} and {names[1]}"
