@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 _UM = {
     "pm": 1e-6,
@@ -25,8 +26,18 @@ _UM = {
     "in": 25400.0,
     "inch": 25400.0,
 }
-_SYMBOL = 2
-"""Longest of the symbols, in which capitals mean something; words are known in any case."""
+_PLURALS = ("nanometer", "millimeter", "centimeter", "meter")
+_UM_WORDS = {
+    **{name: size for name, size in _UM.items() if len(name) > 3},
+    **{f"{name}s": _UM[name] for name in _PLURALS},
+    "inches": 25400.0,
+    "angstrom": 1e-4,
+    "micrometre": 1.0,
+    "nanometre": 1e-3,
+    "millimetre": 1e3,
+}
+"""Words in any case, which the short names do not allow: Mm is no mm."""
+_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _SECONDS = {
     "ns": 1e-9,
     "µs": 1e-6,
@@ -61,8 +72,13 @@ def number(value: object) -> float | None:
 
 def length_um(value: object, unit: str) -> float | None:
     """Micrometres; None where the number or the unit means nothing ("pixel", "reference frame")."""
-    word = unit.replace("\\u00B5", "µ").strip()
-    return _scaled(value, _UM.get(word, _UM.get(word.lower()) if len(word) > _SYMBOL else None))
+    return _scaled(value, _UM.get(_plain(unit)) or _UM_WORDS.get(_plain(unit).lower()))
+
+
+def _plain(unit: str) -> str:
+    """Without the escapes that ImageJ writes, and the UTF-8 that was read as Latin-1 on the way."""
+    unit = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), unit)
+    return unit.replace("Âµ", "µ").replace("Î¼", "μ").strip().strip('\0"')
 
 
 def positive_um(value: object, unit: str) -> float | None:

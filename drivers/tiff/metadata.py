@@ -6,16 +6,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from drivers.limits import LIMITS
+from drivers.metadata.resolution import UM_PER_CM, UM_PER_INCH, measured_pair
 from drivers.model import Facts
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
+_UM_PER_UNIT = {2: UM_PER_INCH, 3: UM_PER_CM}
 _GEO_TAGS = (33550, 33922, 34264, 34735)
 """ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory (GeoTIFF 1.1, OGC 19-008r4)."""
-_LARGEST_UM = 100.0
-_SCREEN_DPI = {72.0, 75.0, 90.0, 96.0, 100.0, 120.0, 144.0, 150.0, 200.0, 240.0, 300.0, 360.0, 400.0, 600.0, 1200.0}
 
 
 def tag(page: TiffPage, code: int) -> Any:
@@ -43,27 +42,15 @@ def icc_of(page: TiffPage) -> tuple[bytes | None, str | None]:
 
 
 def pixel_size_um(page: TiffPage) -> tuple[float | None, float | None]:
-    """(y, x) micrometres from XResolution and YResolution, only where they mean something.
+    """(y, x) micrometres from XResolution and YResolution, only where they mean something (`drivers.metadata.resolution`).
 
-    Writers put 72, 96 or 300 dots per inch, or one pixel per mm, cm or inch, where they know nothing: such values, pixels
-    above 100 µm, which no microscope makes, and files without a real unit are unknown. So is the resolution of a map
-    (GeoTIFF), whose pixels are metres.
+    Files without a real unit are unknown, and so is the resolution of a map (GeoTIFF), whose pixels are metres.
     """
     unit = tag(page, 296)
     if unit not in _UM_PER_UNIT or any(code in page.tags for code in _GEO_TAGS):
         return None, None
-    sizes: list[float] = []
-    for code in (283, 282):
-        per_unit = resolution(page, code)
-        if per_unit is None:
-            return None, None
-        dpi = per_unit if unit == 2 else per_unit * 2.54
-        if any(abs(dpi - screen) < 0.51 for screen in _SCREEN_DPI):
-            return None, None
-        sizes.append(_UM_PER_UNIT[unit] / per_unit)
-    if not all(1e-4 < size <= _LARGEST_UM for size in sizes):
-        return None, None
-    return sizes[0], sizes[1]
+    y, x = resolution(page, 283), resolution(page, 282)
+    return (None, None) if y is None or x is None else measured_pair((y, x), _UM_PER_UNIT[unit])
 
 
 def position_um(page: TiffPage) -> tuple[float, float] | None:

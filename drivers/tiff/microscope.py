@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drivers.metadata.units import number, positive_seconds, positive_um
+from drivers.metadata.resolution import UM_PER_CM, UM_PER_INCH, measured_pair
+from drivers.metadata.units import length_um, number, positive_seconds, positive_um
 from drivers.model import Channel, PixelSize
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.metadata import pixel_size_um, resolution
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 _LABELS = {"fluoview", "stk", "sis", "nih", "flimage"}
-_INCH_TAG = 2
+_TAG_UNITS = {2: "inch", 3: "cm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +64,36 @@ def _known(file: OpenTiff, kind: str) -> PixelSize:
 
 
 def _imagej(meta: Mapping[str, Any], page: TiffPage) -> Notes:
-    """ImageJ keeps pixels per `unit` in the resolution tags, whatever ResolutionUnit says, but for `inch`.
-
-    `yunit` and `zunit` stand there where they differ from `unit`; of a negative `spacing` ImageJ's FileOpener takes the
-    amount.
-    """
-    unit, channels = str(meta.get("unit", "")), int(number(meta.get("channels")) or 1)
-    if unit == "inch" or (not unit and page.tags.valueof(296) == _INCH_TAG):
-        y, x = pixel_size_um(page)
-    else:
-        units = ((283, str(meta.get("yunit") or unit)), (282, unit))
-        y, x = (positive_um(1 / per, u) if (per := resolution(page, code)) else None for code, u in units)
+    """Times are in `tunit`. `fps` is the speed at which ImageJ shows a stack, and no time of the specimen."""
+    unit, channels = str(meta.get("unit") or ""), int(number(meta.get("channels")) or 1)
+    y, x = _imagej_size(meta, page, unit)
     spacing = number(meta.get("spacing"))
-    z = None if spacing is None else positive_um(abs(spacing), str(meta.get("zunit") or unit))
-    frames_per_second = number(meta.get("fps"))
-    interval = number(meta.get("finterval")) or (1 / frames_per_second if frames_per_second else None)
+    z_unit = str(meta.get("zunit") or "") or unit or _TAG_UNITS.get(page.tags.valueof(296), "")
     return Notes(
         "imagej",
-        PixelSize(y, x, z),
-        positive_seconds(interval, str(meta.get("tunit", "sec"))),
+        PixelSize(y, x, None if spacing is None else positive_um(abs(spacing), z_unit)),
+        positive_seconds(number(meta.get("finterval")), str(meta.get("tunit", "sec"))),
         tuple(_imagej_channel(meta, i, channels) for i in range(channels)),
     )
+
+
+def _imagej_size(meta: Mapping[str, Any], page: TiffPage, unit: str) -> tuple[float | None, float | None]:
+    """(y, x) micrometres: ImageJ keeps pixels per `unit` (`yunit` for y) in the resolution tags.
+
+    `inch`, `cm` and no unit are what it makes of ResolutionUnit, and mean no more than the tags do.
+    """
+    if not unit:
+        return pixel_size_um(page)
+    y, x = resolution(page, 283), resolution(page, 282)
+    if y is None or x is None:
+        return None, None
+    y_unit = str(meta.get("yunit") or "") or unit
+    lengths = length_um(1, y_unit), length_um(1, unit)
+    if lengths[0] is None or lengths[1] is None:
+        return None, None
+    if unit == y_unit and lengths[1] in (UM_PER_INCH, UM_PER_CM):
+        return measured_pair((y, x), lengths[1])
+    return lengths[0] / y, lengths[1] / x
 
 
 def _imagej_name(meta: Mapping[str, Any], index: int, count: int) -> str | None:
