@@ -27,6 +27,7 @@ __all__ = [
     "Level",
     "PixelSize",
     "Pixels",
+    "PlaneFacts",
     "Position",
     "Scene",
     "Slide",
@@ -70,6 +71,18 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneFacts:
+    """What a file says of one plane: when it was taken, and where the stage stood."""
+
+    t: int
+    c: int
+    z: int
+    delta_t_s: float | None = None
+    """Seconds since the experiment began (OME's DeltaT)."""
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What else a file says of a scene; lands in OME-XML."""
 
@@ -109,6 +122,8 @@ class Scene:
     """Bits that carry information, where that is less than the dtype."""
     icc: bytes | None = field(default=None, repr=False)
     facts: Facts = Facts()
+    planes: Sequence[PlaneFacts] = field(default=(), repr=False)
+    """Of the planes that the file describes one by one. Files with OME-XML of their own keep theirs in `facts.ome_xml`."""
     alpha: int | None = None
     """The last channel, where the file says that it is the opacity of the others."""
 

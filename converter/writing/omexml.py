@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from drivers.errors import Damaged
-from drivers.model import Channel, Scene
+from drivers.model import Channel, PlaneFacts, Position, Scene
 
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
@@ -200,21 +200,33 @@ def _color(color: str | None) -> int | None:
 
 
 def _planes(pixels: ET.Element, scene: Scene) -> None:
-    position = scene.position
+    """Planes of which something is known; stage positions only of the first where all are the same."""
     colored = scene.rgb and scene.shape.c == 3
-    for c in range(1 if colored else scene.shape.c):
-        exposure = scene.channels[c].exposure_s if c < len(scene.channels) else None
-        if exposure is None and (position is None or c > 0):
-            continue
-        attributes: dict[str, Any] = {"TheZ": 0, "TheT": 0, "TheC": c}
-        if exposure is not None:
-            attributes |= {"ExposureTime": float(exposure), "ExposureTimeUnit": "s"}
-        if position is not None:
-            attributes |= {"PositionX": float(position.x_um), "PositionXUnit": "µm"}
-            attributes |= {"PositionY": float(position.y_um), "PositionYUnit": "µm"}
-            if position.z_um is not None:
-                attributes |= {"PositionZ": float(position.z_um), "PositionZUnit": "µm"}
-        _put(pixels, "Plane", **attributes)
+    exposures = [c.exposure_s for c in scene.channels[: 1 if colored else scene.shape.c]]
+    known = {(p.z, p.t, p.c): p for p in scene.planes}
+    moving = len({p.position for p in scene.planes}) > 1
+    for c, exposure in enumerate(exposures):
+        if exposure is not None or c == 0:
+            known.setdefault((0, 0, c), PlaneFacts(0, c, 0))
+    for (z, t, c), plane in sorted(known.items(), key=lambda item: (item[0][1], item[0][2], item[0][0])):
+        exposure = exposures[c] if c < len(exposures) and (moving or plane.delta_t_s is not None or t == z == 0) else None
+        position = plane.position if moving else scene.position if (z, t, c) == (0, 0, 0) else None
+        attributes = _told(exposure, plane.delta_t_s, position)
+        if attributes:
+            _put(pixels, "Plane", TheZ=z, TheT=t, TheC=c, **attributes)
+
+
+def _told(exposure_s: float | None, delta_t_s: float | None, position: Position | None) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if exposure_s is not None:
+        attributes |= {"ExposureTime": float(exposure_s), "ExposureTimeUnit": "s"}
+    if delta_t_s is not None:
+        attributes |= {"DeltaT": float(delta_t_s), "DeltaTUnit": "s"}
+    places = {} if position is None else {"X": position.x_um, "Y": position.y_um, "Z": position.z_um}
+    for axis, place in places.items():
+        if place is not None:
+            attributes |= {f"Position{axis}": float(place), f"Position{axis}Unit": "µm"}
+    return attributes
 
 
 def _parsed(source: str) -> ET.Element:

@@ -69,13 +69,14 @@ def associated_of(region: Region, offset: int) -> tuple[dict[str, Scene], list[s
         if role is None or role in scenes or attachment.kind not in ("JPG", "CZI") or attachment.part:
             continue
         try:
-            scenes[role] = _scene(_content(region, attachment), attachment, role)
+            scenes[role] = _scene(content_of(region, attachment), attachment, role)
         except DriverError as error:
             warnings.append(f"the {role} image is left out: {error}")
     return scenes, warnings
 
 
-def _content(region: Region, attachment: Attachment) -> Region:
+def content_of(region: Region, attachment: Attachment) -> Region:
+    """What an attachment holds; raises Damaged."""
     start, length = segment(region, attachment.position, "ZISRAWATTACH")
     size = int.from_bytes(region.read(start, 8)[:8], "little", signed=True)
     if size < 1 or 256 + size > length:

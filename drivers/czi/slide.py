@@ -16,6 +16,7 @@ from drivers.czi.directory import Block, blocks_of
 from drivers.czi.metadata import notes_of, xml_of
 from drivers.czi.scenes import scenes_of
 from drivers.czi.segments import Region, file_header, region_of
+from drivers.czi.times import time_stamps_s, with_times
 from drivers.errors import Damaged, Incomplete, Unsupported
 from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.limits import LIMITS, check
@@ -54,13 +55,14 @@ def _slide(path: Path, files: _Files) -> Slide:
     blocks, xml = blocks_of(region, header.directory), xml_of(region, header.metadata)
     scenes, warnings = scenes_of(_parts(path, blocks, files), blocks, notes_of(xml), path.stem)
     associated, lost = associated_of(region, header.attachments)
+    stamps = time_stamps_s(region, header.attachments)
     if header.pending:
         warnings.append("the file says that a change of it was begun and not finished")
     return Slide(
         path=path,
         driver="czi",
         files=[source.path for source in files.sources.values()],
-        scenes=scenes,
+        scenes=[with_times(scene, stamps) for scene in scenes],
         associated=associated,
         close=files.close,
         raw_metadata=xml,

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged
-from drivers.metadata.units import length_um, number, positive_seconds, positive_um
+from drivers.metadata.times import mean_interval_s
+from drivers.metadata.units import length_um, number, positive_seconds, positive_um, seconds
 from drivers.metadata.xmltree import child, children
 from drivers.model import Channel, Facts, PixelSize, Position
 
@@ -63,8 +64,20 @@ def pixel_size_of(p: Pixels) -> PixelSize:
 
 
 def time_step_of(p: Pixels) -> float | None:
-    """TimeIncrement in seconds."""
-    return positive_seconds(p.pixels.get("TimeIncrement"), p.pixels.get("TimeIncrementUnit", "s"))
+    """TimeIncrement in seconds, else the mean distance of the planes' DeltaT."""
+    stated = positive_seconds(p.pixels.get("TimeIncrement"), p.pixels.get("TimeIncrementUnit", "s"))
+    return stated if stated is not None else mean_interval_s(_times_s(p))
+
+
+def _times_s(p: Pixels) -> dict[int, float]:
+    """DeltaT by time point, of the first channel and slice."""
+    found: dict[int, float] = {}
+    for plane in children(p.pixels, "Plane"):
+        t = plane.get("TheT", "")
+        delta = seconds(plane.get("DeltaT"), plane.get("DeltaTUnit", "s"))
+        if t.isdecimal() and plane.get("TheC") == plane.get("TheZ") == "0" and delta is not None:
+            found[int(t)] = delta
+    return found
 
 
 def significant_bits_of(p: Pixels, dtype_bits: int) -> int | None:

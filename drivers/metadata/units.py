@@ -91,6 +91,11 @@ def positive_seconds(value: object, unit: str) -> float | None:
     return _positive(_scaled(value, _SECONDS.get(unit.strip())))
 
 
+def seconds(value: object, unit: str) -> float | None:
+    """Seconds; None where the number or the unit means nothing."""
+    return _scaled(value, _SECONDS.get(unit.strip()))
+
+
 def _scaled(value: object, factor: float | None) -> float | None:
     parsed = number(value)
     return None if parsed is None or factor is None else parsed * factor

@@ -45,7 +45,7 @@ def pixel_size_of(file: ND2File) -> PixelSize:
 
 
 def time_step_of(file: ND2File) -> float | None:
-    """The measured mean, else the period that was asked for; of a single time loop."""
+    """The measured mean, else the period that was asked for (0: as fast as it went), of a single time loop."""
     for loop in file.experiment:
         if loop.type == "TimeLoop":
             parameters: Any = loop.parameters

@@ -19,6 +19,7 @@ from drivers.errors import Damaged, Unsupported
 from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
+from drivers.metadata.times import interval_of
 from drivers.model import RGB_CHANNELS, Scene, Slide
 from drivers.nikon.chunks import MAGIC, frames_of
 from drivers.nikon.frames import Frame, level_of
@@ -32,6 +33,7 @@ from drivers.nikon.metadata import (
     position_of,
     time_step_of,
 )
+from drivers.nikon.planes import planes_of
 
 if TYPE_CHECKING:
     from nd2 import ND2File
@@ -105,6 +107,7 @@ def _scenes(path: Path, source: ByteSource, file: ND2File, stored: tuple[Frame, 
     scenes: list[Scene] = []
     for position, numbers in sorted(places.items()):
         first = frame_of(file, numbers[Shape(0, 0, 0, 0, 0)])
+        planes = planes_of(file, numbers, 1 if rgb else frame.components)
         scenes.append(
             Scene(
                 name=names.get(position, f"Position {position}") if len(places) > 1 else path.stem,
@@ -114,9 +117,10 @@ def _scenes(path: Path, source: ByteSource, file: ND2File, stored: tuple[Frame, 
                 pixel_size=pixel_size_of(file),
                 magnification=magnification,
                 position=position_of(first),
-                time_step_s=time_step_of(file),
+                time_step_s=time_step_of(file) or interval_of(planes),
                 significant_bits=bits if 0 < bits < frame.dtype.itemsize * 8 and frame.dtype.kind == "u" else None,
                 facts=replace(facts, acquired=acquired_at(first)),
+                planes=planes,
             )
         )
     return scenes

@@ -346,6 +346,7 @@ def test_nd2(shared_samples: Path, tmp_path: Path, name: str) -> None:
     assert scene == Told(
         name=name,
         size_um=near(voxel.z if "Z" in sizes else None, voxel.y, voxel.x),
+        time_step_s=pytest.approx(10.6475472) if "T" in sizes else None,
         magnification=scope.objectiveMagnification,
         aperture=scope.objectiveNumericalAperture,
         lens=scope.objectiveName,

@@ -226,7 +226,11 @@ def test_real_metadata(shared_samples: Path) -> None:
     with open_slide(shared_samples / "nd2" / "pims-cluster.nd2") as slide:
         (scene,) = slide.scenes
     assert (scene.pixel_size.x_um, scene.pixel_size.z_um) == (pytest.approx(0.167809, rel=1e-5), 0.5)
-    assert (scene.magnification, scene.significant_bits, scene.time_step_s) == (60.0, 12, None)
+    assert (scene.magnification, scene.significant_bits, scene.time_step_s) == (
+        60.0,
+        12,
+        10.6475472,
+    )  # of the frames: the period of the loop is 0
     assert [c.name for c in scene.channels] == ["5-FAM/pH 9.0", "FM 4-64/2% CHAPS"]
     assert [(c.excitation_nm, c.emission_nm) for c in scene.channels] == [(488, 525), (561, 700)]
     assert scene.facts.acquired is not None

@@ -1,0 +1,116 @@
+"""Times and places of single planes: as other readers of the same file find them, and in the OME-XML that is written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import ome_types
+import pytest
+import tifffile
+
+from converter.writing.omexml import ome_xml
+from drivers import open_slide
+from drivers.metadata.times import interval_of, mean_interval_s
+from drivers.model import PlaneFacts, Position
+from tests.conftest import SHARED_SAMPLES
+from tests.support.stores import simple_slide
+from tests.support.written import converted
+
+needs_samples = pytest.mark.skipif(not SHARED_SAMPLES.is_dir(), reason="no shared samples beside the project")
+
+
+def ome_tiff(path: Path, planes: str, increment: str = "", times: int = 3) -> Path:
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="9" SizeY="8" SizeZ="1" '
+        f'SizeC="1" SizeT="{times}" {increment}><Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData/>{planes}'
+        "</Pixels></Image></OME>"
+    )
+    tifffile.imwrite(path, np.zeros((times, 8, 9), np.uint8), description=xml, metadata=None, photometric="minisblack")
+    return path
+
+
+def plane(t: int, delta: str, unit: str = "", more: str = "") -> str:
+    units = f' DeltaTUnit="{unit}"' if unit else ""
+    return f'<Plane TheZ="0" TheT="{t}" TheC="0" DeltaT="{delta}"{units} {more}/>'
+
+
+@pytest.mark.parametrize(
+    ("planes", "increment", "seconds"),
+    [
+        (plane(0, "1.5") + plane(1, "3.5") + plane(2, "6.5"), "", 2.5),
+        (plane(0, "0", "ms") + plane(2, "5000", "ms"), "", 2.5),
+        (plane(0, "0", "min") + plane(1, "1", "min"), "", 60.0),
+        (plane(0, "1.5") + plane(1, "3.5"), 'TimeIncrement="7" TimeIncrementUnit="s"', 7.0),
+        (plane(0, "1.5") + plane(1, "3.5"), 'TimeIncrement="0"', 2.0),
+        (plane(0, "1.5"), "", None),
+        (plane(0, "5") + plane(2, "5"), "", None),
+        (plane(0, "5") + plane(2, "1"), "", None),
+        (plane(0, "x") + plane(2, "nan"), "", None),
+        ("", "", None),
+    ],
+)
+def test_the_mean_interval_of_ome_tiff(tmp_path: Path, planes: str, increment: str, seconds: float | None) -> None:
+    with open_slide(ome_tiff(tmp_path / "a.ome.tif", planes, increment)) as slide:
+        assert slide.scenes[0].time_step_s == seconds
+
+
+def test_planes_of_ome_tiff_are_kept(tmp_path: Path) -> None:
+    places = "".join(plane(t, str(t * 2.5), "s", f'PositionX="{t}" PositionXUnit="mm"') for t in range(3))
+    store = converted(ome_tiff(tmp_path / "a.ome.tif", places), tmp_path)
+    found = ome_types.from_xml((store / "OME" / "METADATA.ome.xml").read_text()).images[0].pixels.planes
+    assert [(p.the_t, p.delta_t, p.position_x) for p in found] == [(0, 0, 0), (1, 2.5, 1), (2, 5, 2)]
+
+
+@needs_samples
+def test_nd2_as_its_library_reads_it() -> None:
+    nd2 = pytest.importorskip("nd2")
+    path = SHARED_SAMPLES / "nd2" / "pims-cluster.nd2"
+    with nd2.ND2File(path) as theirs, open_slide(path) as slide:
+        (scene,) = slide.scenes
+        for plane in scene.planes:
+            frame = theirs.frame_metadata(plane.t * scene.shape.z + plane.z).channels[plane.c]
+            assert plane.delta_t_s == frame.time.relativeTimeMs / 1000
+        assert len(scene.planes) == scene.shape.t * scene.shape.c * scene.shape.z
+        ends = [theirs.frame_metadata(t * scene.shape.z).channels[0].time.relativeTimeMs for t in (0, scene.shape.t - 1)]
+        assert theirs.experiment[0].parameters.periodMs == 0  # as fast as it went: only the frames tell
+        assert scene.time_step_s == pytest.approx((ends[1] - ends[0]) / 1000 / (scene.shape.t - 1))
+
+
+@needs_samples
+@pytest.mark.parametrize(
+    "name", ["czitools-CellDivision_T3_Z5_CH2_X240_Y170.czi", "czitools-S3_1Pos_2Mosaic_T2Z3_CH2_sm.czi"]
+)
+def test_czi_as_czifile_reads_it(name: str) -> None:
+    czifile = pytest.importorskip("czifile")
+    with czifile.CziFile(SHARED_SAMPLES / "czi" / name) as theirs, open_slide(SHARED_SAMPLES / "czi" / name) as slide:
+        stamps = next(a.data() for a in theirs.attachments() if a.attachment_entry.content_file_type == "CZTIMS")
+        found = [plane.delta_t_s for plane in slide.scenes[0].planes]
+    assert found == pytest.approx(list(np.asarray(stamps) - np.asarray(stamps)[0]))
+
+
+def test_planes_are_written(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 2, 1, 30, 40), np.uint8)
+    slide = simple_slide(tmp_path, pixels)
+    planes = [
+        PlaneFacts(t, c, 0, delta_t_s=2.5 * t + c / 10, position=Position(10.0 * t, 5.0, 1.0))
+        for t in range(2)
+        for c in range(2)
+    ]
+    scene = replace(slide.scenes[0], planes=planes)
+    found = ome_types.from_xml(ome_xml([(scene, "a")], "standard", "test").text).images[0].pixels.planes
+    assert [(p.the_t, p.the_c, p.delta_t, p.position_y, p.position_x) for p in found] == [
+        (0, 0, 0, 0, 5), (0, 1, 0.1, 0, 5), (1, 0, 2.5, 10, 5), (1, 1, 2.6, 10, 5),
+    ]  # fmt: skip
+    still = replace(scene, planes=[replace(p, position=planes[0].position) for p in planes], position=planes[0].position)
+    found = ome_types.from_xml(ome_xml([(still, "a")], "standard", "test").text).images[0].pixels.planes
+    assert [p.position_y for p in found] == [0, None, None, None]
+
+
+def test_intervals() -> None:
+    assert mean_interval_s({}) is None
+    assert mean_interval_s({0: 1.0}) is None
+    assert mean_interval_s({0: 1.0, 4: 3.0}) == 0.5
+    assert mean_interval_s({0: 3.0, 4: 1.0}) is None
+    assert interval_of([PlaneFacts(0, 1, 0, 1.0), PlaneFacts(3, 1, 0, 7.0), PlaneFacts(1, 2, 0, 100.0)]) == 2.0
+    assert interval_of([PlaneFacts(0, 0, 0)]) is None
