@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from drivers.pictures.jpeg2000 import codestream
+
 _PNG, _WEBP = 34933, (50001, 34927)
 _JPEG2000 = (33003, 33004, 33005, 34712)
 _JPEGXR = (22610, 34934)
 _JPEGXR_WIDTH, _JPEGXR_HEIGHT = 0xBC80, 0xBC81
-_SIZ = b"\xff\x4f\xff\x51"
-_SEARCHED_BYTES = 4096
 
 
 def picture_size(compression: int, data: bytes) -> tuple[int, int] | None:
@@ -25,8 +25,8 @@ def picture_size(compression: int, data: bytes) -> tuple[int, int] | None:
 
 def _jpeg2000(data: bytes) -> tuple[int, int] | None:
     """SIZ follows SOC (ISO 15444-1 A.5.1): Xsiz, Ysiz less XOsiz, YOsiz; boxes of a JP2 file may come before."""
-    at = data.find(_SIZ, 0, _SEARCHED_BYTES)
-    if at < 0 or len(data) < at + 24:
+    at = codestream(data)
+    if at is None or len(data) < at + 24:
         return None
     x, y, left, top = (int.from_bytes(data[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(4))
     return y - top, x - left

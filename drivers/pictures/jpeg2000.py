@@ -17,8 +17,8 @@ def decoded_as_rgb(data: bytes) -> bool:
     reduced in size (SIZ) or a JP2 box says sYCC. A stream of three components of one size, without a transform, comes as it
     is stored: what its samples are, only the container tells.
     """
-    start = data.find(_SOC_SIZ, 0, _SEARCHED_BYTES)
-    if start < 0:
+    start = codestream(data)
+    if start is None:
         return False
     if _says_sycc(data[:start]):
         return True
@@ -28,6 +28,25 @@ def decoded_as_rgb(data: bytes) -> bool:
         if marker == _COD and len(body) > 4 and body[4] != 0:  # SGcod: progression, two of layers, transform
             return True
     return False
+
+
+def codestream(data: bytes) -> int | None:
+    """Where the codestream begins: at once, or in the jp2c box, which may lie behind a long profile; None: nowhere.
+
+    Streams with something else before them are searched for its first markers.
+    """
+    at = 0
+    while data[4:8] == b"jP  " and at + 16 <= len(data):
+        length, kind, begin = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], at + 8
+        if length == 1:  # the length follows, in 64 bits (I.4)
+            length, begin = int.from_bytes(data[at + 8 : at + 16], "big"), at + 16
+        if kind == b"jp2c":
+            return begin if data.startswith(_SOC_SIZ, begin) else None
+        if length < begin - at:
+            break
+        at += length
+    found = data.find(_SOC_SIZ, 0, _SEARCHED_BYTES)
+    return None if found < 0 else found
 
 
 def has_reduced_chroma(data: bytes) -> bool:

@@ -269,3 +269,14 @@ def test_a_jp2_by_itself(
     stream = j2k(picture() if stored is None else stored(picture()), mct=mct, jp2=True, space=space)
     (tmp_path / "x.jp2").write_bytes(stream)
     near(read(tmp_path / "x.jp2"), picture(), 0 if stored is None else 3)
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["box", "box of 64-bit length"])
+def test_what_a_stream_tells_behind_a_long_profile(tmp_path: Path, *, wide: bool) -> None:
+    stream = j2k(picture(), mct=True, jp2=True)
+    at = stream.index(b"jp2c") - 4
+    long = b"\0\0\0\1xml " + (9016).to_bytes(8, "big") if wide else (9008).to_bytes(4, "big") + b"xml "
+    behind = stream[:at] + long + bytes(9000) + stream[at:]
+    near(read(dicom(tmp_path / "x.dcm", behind, "YBR_FULL", JPEG2000)), picture(), 0)
+    near(read(tiff(tmp_path / "x.tif", behind, 34712, "ycbcr")), picture(), 0)
+    near(read(tiff(tmp_path / "x.svs", behind, 33003, "rgb", APERIO)), picture(), 0)
