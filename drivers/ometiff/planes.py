@@ -122,7 +122,18 @@ def _place(planes: Planes, order: str, entry: Element, files: FileSet) -> None:
         rest, at = divmod(linear + i, sizes[a])
         place = dict(zip(order, (at, rest % sizes[b], rest // sizes[b]), strict=True))
         index = (place["T"], place["C"], place["Z"])
-        planes.pages[index], planes.files[index] = _page(files, entry, i)
+        page, file = _page(files, entry, i)
+        _check_claim(planes, index, (page, file))
+        planes.pages[index], planes.files[index] = page, file
+
+
+def _check_claim(planes: Planes, index: tuple[int, int, int], claim: tuple[TiffPage, OpenTiff]) -> None:
+    """Raise Damaged where another page has this plane already: which of them is meant is not stated."""
+    (page, file), held, holder = claim, planes.pages[index], planes.files[index]
+    if held is not None and (held.offset != page.offset or holder is not file):
+        t, c, z = index
+        pages = f"page {held.index} of {holder.name} and to page {page.index} of {file.name}"
+        raise Damaged(f"OME-XML gives plane t {t}, c {c}, z {z} to {pages}")
 
 
 def _length(entry: Element, files: FileSet) -> int:

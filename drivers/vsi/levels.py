@@ -156,7 +156,16 @@ def _rows(ets: Ets, axes: Axes, chosen: NDArray[np.int64], size: tuple[int, int]
         c = c * extent + at[:, column]
     t, z = (zero if a is None else at[:, a] for a in (axes.t, axes.z))
     rows[t, c, z, at[:, 1], at[:, 0]] = chosen
+    _check_claims(ets, chosen, rows[t, c, z, at[:, 1], at[:, 0]])
     return rows
+
+
+def _check_claims(ets: Ets, chosen: NDArray[np.int64], shown: NDArray[np.int32]) -> None:
+    """Raise Damaged where two entries of the table name different tiles for one place: which is meant is not stated."""
+    other = np.flatnonzero((chosen != shown) & (ets.offsets[chosen] != ets.offsets[shown]))
+    if other.size:
+        one, two = int(chosen[other[0]]), int(shown[other[0]])
+        raise Damaged(f"{ets.source.path.name}: entries {one} and {two} of the tile table claim the same place")
 
 
 def channels_of(image: Image, axes: Axes, components: int) -> tuple[tuple[Channel, ...], bool]:
