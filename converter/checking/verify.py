@@ -2,7 +2,8 @@
 of OME-Zarr, which shares nothing with the writer and starts faster.
 
 quick: every file of the manifest is there with its size, metadata holds, some chunks of each level decode and equal the
-source. full: every file has its SHA-256, every chunk decodes, level 0 and reused levels equal the source pixel for pixel.
+source. full: every file has its SHA-256, every chunk decodes, level 0 and reused levels equal the source pixel for pixel,
+and every level that slidemill made is what it makes of the level above it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from converter.alpha import shown
 from converter.checking.record import root_document, root_name, stored_receipt
 from converter.checking.reference import reference_findings
+from converter.checking.remade import made_levels, remade_findings
 from converter.checking.rules import Group, image_groups, image_rules, tree_rules
 from converter.checking.stored import files_of, open_with_zarr
 from converter.manifest import MANIFEST, ROOT_METADATA, Entry, read_manifest
@@ -233,6 +235,10 @@ def _check_image(report: Report, group: Group, record: dict[str, Any] | None, sl
         sources = _sources(record, group, slide)
     for level, array in zip(group.levels, arrays, strict=True):
         _check_pixels(report, group, (level, array), sources.get(level))
+    if report.depth == "full" and report.ok:  # what cannot be read or was changed has been found already
+        with _malformed(report, group.path or ".", "its made levels cannot be computed again"):
+            for where, what in remade_findings(made_levels(record, group.path), group, arrays, read_box):
+                report.check(not what, where, what or "")
 
 
 def _sources(record: dict[str, Any] | None, group: Group, slide: Slide | None) -> dict[str, Level]:
