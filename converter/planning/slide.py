@@ -146,6 +146,10 @@ def _warnings(slide: Slide, chosen: Sequence[int], images: Sequence[ImagePlan]) 
         scene = slide.scenes[index]
         if scene.pixel_size.x_um is None:
             found.append(f"scene {index}: the slide states no pixel size; scales are in pixels, without a unit")
+        if scene.dtype.name in ("int64", "uint64"):
+            found.append(
+                f"scene {index}: OME-XML has no {scene.dtype.name} and says double; the arrays are {scene.dtype.name}"
+            )
         gaps = len(scene.levels[0].index.gaps())
         if gaps:
             found.append(f"scene {index}: {gaps} tiles of level 0 are not stored; they show the background")

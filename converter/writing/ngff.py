@@ -147,6 +147,9 @@ def _omero_channel(scene: Scene, image: ImagePlan, c: int, window: Window) -> Js
         start, end = low, high
     else:
         start, end = window.low[c], window.high[c]
+    if image.dtype.kind == "f" and np.isfinite([start, end]).all():
+        low, high = min(low, start), max(high, end)
+    start, end = max(low, start), min(high, end)
     if not start < end:
         start, end = low, high
     return {
@@ -163,7 +166,10 @@ def _omero_channel(scene: Scene, image: ImagePlan, c: int, window: Window) -> Js
 def _limits(scene: Scene, dtype: np.dtype[Any], seen: tuple[float, float]) -> tuple[float, float]:
     if dtype.kind == "f":
         low, high = seen
-        return (low, high) if low < high else (low, low + 1.0)
+        if low < high:
+            return low, high
+        wider = low + max(1.0, abs(low) / 1024)  # to 1e20, adding one changes nothing
+        return (low, wider) if np.isfinite(wider) else (low - abs(low) / 1024, low)
     if scene.significant_bits is not None and dtype.kind == "u":
         return 0, 2**scene.significant_bits - 1
     info = np.iinfo(dtype)
