@@ -6,12 +6,12 @@ import errno
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from drivers import formats
-from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, Unreadable, Unsupported
+from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, OutsideKind, Unreadable, Unsupported
 from drivers.files import read_head
 from drivers.location import Location, Url, check_url, location
 from drivers.model import Driver, Slide
@@ -90,10 +90,31 @@ def open_slide(path: str | Path | Url, drivers: Sequence[Driver] | None = None) 
     opened = _opener(place, drivers)
     try:
         return opened()
+    except OutsideKind as outside:
+        return _handed_on(place, drivers, outside)
     except DriverError:
         raise
     except Exception as error:
         raise translated(error, place.name) from error
+
+
+def _handed_on(place: Location, drivers: Sequence[Driver], outside: OutsideKind) -> Slide:
+    """The slide as the general driver reads it, with the reason as its first warning; raises the reason where none does."""
+    general = [driver for driver in drivers if not driver.specific]
+    head = read_head(place) if isinstance(place, Path) else b""
+    if not isinstance(place, Path) or not any(driver.matches(place, head) for driver in general):
+        raise outside
+    driver = driver_for(place, general)
+    try:
+        slide = driver.open(place)
+    except Unsupported:
+        raise outside from None  # the specific driver knows best what is not understood
+    except DriverError:
+        raise
+    except Exception as error:
+        raise translated(error, place.name) from error
+    reason = str(outside).removeprefix(f"{place.name}: ")
+    return replace(slide, warnings=[f"read by the general driver {driver.name}: {reason}", *slide.warnings])
 
 
 def _opener(place: Location, drivers: Sequence[Driver]) -> Callable[[], Slide]:

@@ -24,10 +24,22 @@ class Unsupported(DriverError, ValueError):
     kind = "unsupported"
 
 
+class OutsideKind(Unsupported):
+    """A sound file that its specific driver does not understand: `open_slide` hands it on to the general driver.
+
+    The message becomes a warning of the slide. Never raised for what is damaged, cut short or incomplete, nor where a
+    general driver would show something else than the slide.
+    """
+
+
 class Damaged(DriverError, ValueError):
     """The file contradicts itself, or bytes it refers to are absent."""
 
     kind = "damaged"
+
+
+class CutShort(Damaged):
+    """Stored data reach past the end of the file: the copy is not whole, whatever part of it is asked for."""
 
 
 class Incomplete(DriverError, FileNotFoundError):

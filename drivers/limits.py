@@ -14,6 +14,9 @@ class Limits:
     level_pixels: int = 10**12
     tile_pixels: int = 64 * 10**6
     tile_bytes: int = 256 << 20
+    strip_pixels: int = 160 * 10**6
+    """A compressed strip is often the whole image, and is decoded at once: 480 MB of 8-bit RGB at most."""
+    strip_bytes: int = 512 << 20
     ifds: int = 65_000
     metadata_bytes: int = 64 << 20
     icc_bytes: int = 4 << 20

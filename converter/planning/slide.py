@@ -10,6 +10,7 @@ from converter.alpha import dropped_words, is_dropped, shown
 from converter.codec import parse_codec
 from converter.errors import OptionError
 from converter.options import Options
+from converter.planning.associated import decodable
 from converter.planning.image import ImagePlan, plan_image
 from converter.planning.jobs import job_shape, segments, worker_count
 from converter.planning.privacy import roles
@@ -81,7 +82,7 @@ def _scene_json(image: ImagePlan) -> dict[str, Any]:
 
 
 def plan_slide(slide: Slide, options: Options) -> SlidePlan:
-    """Plan the chosen scenes and associated images. Reads the pixels that `assess` compares, nothing else.
+    """Plan the chosen scenes and associated images. Reads the pixels that `assess` compares, and associated images.
 
     Raises OptionError for scenes or roles that are not there, DriverError where the slide cannot be read.
     """
@@ -90,7 +91,8 @@ def plan_slide(slide: Slide, options: Options) -> SlidePlan:
     layout = options.layout if options.layout != "auto" else ("image" if len(chosen) == 1 else "bioformats2raw")
     if layout == "image" and len(chosen) != 1:
         raise OptionError(f"--layout image holds one scene, and {len(chosen)} are chosen; use --scenes or bioformats2raw")
-    kept, dropped = roles(slide, options)
+    wanted, dropped = roles(slide, options)
+    kept, unreadable = decodable(slide, wanted)
     images: list[ImagePlan] = []
     for order, index in enumerate(chosen):
         scene = slide.scenes[index]
@@ -99,7 +101,7 @@ def plan_slide(slide: Slide, options: Options) -> SlidePlan:
     for role in kept:
         scene = slide.associated[role]
         images.append(plan_image(scene, assess(scene, options), options, (None, f"associated/{role}")))
-    warnings = [*_without_alpha(stored, images, options), *_warnings(slide, chosen, images)]
+    warnings = [*unreadable, *_without_alpha(stored, images, options), *_warnings(slide, chosen, images)]
     raw = sum(image.raw_bytes for image in images)
     return SlidePlan(
         path=str(slide.path),

@@ -14,6 +14,7 @@ from drivers.errors import Damaged, DriverError
 from drivers.limits import LIMITS, check
 from drivers.members.files import companion, read_list
 from drivers.members.joined import joined
+from drivers.metadata.aperio import parse_description
 from drivers.metadata.units import number
 from drivers.metadata.xmltree import child, children, local, parse_xml
 from drivers.model import Channel, Scene, Slide
@@ -58,7 +59,7 @@ def channel_names(stems: list[str]) -> list[str | None]:
 
 def _named(slide: Slide, name: str | None) -> Slide:
     """The channel of a grey file, named by its dye where the scanner says (keys as Bio-Formats' SVSReader knows them)."""
-    fields = aperio.parse_description(slide.raw_metadata or "")
+    fields = parse_description(slide.raw_metadata or "")
     channel = Channel(
         name=fields.get("Dye") or name,
         excitation_nm=_positive(fields.get("Excitation Wavelength")),

@@ -7,18 +7,20 @@ description of the format, and real files.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drivers.aperio.depth import in_depth
+from drivers.associated import associated_images
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal, snapped
 from drivers.geometry import Shape
+from drivers.metadata.aperio import date_of, parse_description, positive
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
@@ -46,32 +48,33 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     fields = parse_description(text(first, 270) or "")
     base = (first.imagelength, first.imagewidth)
     groups: dict[tuple[int, int], list[TiffPage]] = {}
-    associated: dict[str, Scene] = {}
+    makers: dict[str, Callable[[], Scene]] = {}
     warnings: list[str] = []
     for index, page in enumerate(pages):
         role = _role(index, page, base)
         if role is None and page.is_tiled and _same_aspect(base, (page.imagelength, page.imagewidth)):
             groups.setdefault((page.imagelength, page.imagewidth), []).append(page)
-        elif role is None or role in associated:
+        elif role is None or role in makers:
             warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
         else:
-            associated[role] = _associated(file, page, role)
+            makers[role] = partial(_associated, file, page, role)
     depth = len(groups[base])
+    stack = in_depth(groups[base])
     levels: list[Level] = []
     for size, members in sorted(groups.items(), key=lambda item: -item[0][0] * item[0][1]):
         if len(members) == depth:
-            levels.append(_level(file, members, nominal(base, size)))
+            levels.append(_level(file, stack.sorted(members), nominal(base, size)))
         else:
             warnings.append(f"level {size[1]}x{size[0]} has {len(members)} of {depth} slices and is left out")
     icc, dropped = icc_of(first)
-    if dropped:
-        warnings.append(dropped)
+    warnings += [*stack.warnings, *([dropped] if dropped else [])]
+    scene = _scene(path, levels, fields, icc)
     return Slide(
         path=path,
         driver="aperio",
         files=[path],
-        scenes=[_scene(path, levels, fields, icc)],
-        associated=associated,
+        scenes=[replace(scene, pixel_size=replace(scene.pixel_size, z_um=stack.spacing_um))],
+        associated=associated_images(makers, warnings),
         close=file.close,
         raw_metadata=text(first, 270),
         warnings=warnings,
@@ -131,8 +134,8 @@ def _channels(shape: Shape) -> tuple[Channel, ...]:
 
 
 def _scene(path: Path, levels: list[Level], fields: Mapping[str, str], icc: bytes | None) -> Scene:
-    mpp = _number(fields.get("MPP"))
-    left, top = _number(fields.get("Left"), signed=True), _number(fields.get("Top"), signed=True)
+    mpp = positive(fields.get("MPP"))
+    left, top = positive(fields.get("Left"), signed=True), positive(fields.get("Top"), signed=True)
     shape = levels[0].shape
     return Scene(
         name=path.stem,
@@ -140,42 +143,13 @@ def _scene(path: Path, levels: list[Level], fields: Mapping[str, str], icc: byte
         rgb=shape.c == 3,
         channels=_channels(shape),
         pixel_size=PixelSize(mpp, mpp),
-        magnification=_number(fields.get("AppMag")),
+        magnification=positive(fields.get("AppMag")),
         position=None if left is None or top is None else Position(top * 1000, left * 1000),
         icc=icc,
         facts=Facts(
-            acquired=_date(fields.get("Date"), fields.get("Time")),
-            microscope_manufacturer="Aperio",
+            acquired=date_of(fields.get("Date"), fields.get("Time")),
+            microscope_manufacturer="Motic" if fields[""].startswith("Motic") else "Aperio",
             microscope_serial=fields.get("ScanScope ID"),
             software=fields.get(""),
         ),
     )
-
-
-def parse_description(description: str) -> dict[str, str]:
-    """`key = value` fields between bars; the software's name in front of them under ""."""
-    head, *rest = description.split("|")
-    fields = {"": head.splitlines()[0].strip() if head.strip() else ""}
-    for part in rest:
-        key, separator, value = part.partition("=")
-        if separator and value.strip():
-            fields[key.strip()] = value.strip()
-    return fields
-
-
-def _number(value: str | None, *, signed: bool = False) -> float | None:
-    """A finite number, with a decimal point or comma; positive unless `signed`. Anything else is unknown."""
-    if value is None or not re.fullmatch(r"[-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?|\d+[.,]", value):
-        return None
-    number = float(value.replace(",", "."))
-    return number if math.isfinite(number) and (signed or number > 0) else None
-
-
-def _date(date: str | None, time: str | None) -> datetime | None:
-    """Aperio writes mm/dd/yy (older) or mm/dd/yyyy, and hh:mm:ss."""
-    for pattern in ("%m/%d/%y %H:%M:%S", "%m/%d/%Y %H:%M:%S"):
-        try:
-            return datetime.strptime(f"{date} {time}", pattern)  # noqa: DTZ007 - the zone is not stated reliably
-        except ValueError:
-            continue
-    return None

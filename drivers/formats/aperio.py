@@ -12,8 +12,9 @@ from drivers.tiff.container import first_description
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """A TIFF whose first ImageDescription starts with "Aperio"."""
-    return first_description(path, head).startswith(b"Aperio")
+    """A TIFF whose first ImageDescription starts with "Aperio", or with "Motic" and has Aperio's fields."""
+    description = first_description(path, head)
+    return description.startswith(b"Aperio") or (description.startswith(b"Motic") and b"|AppMag" in description)
 
 
 def open_slide(path: Path) -> Slide:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from drivers.errors import DriverError
+from drivers.errors import DriverError, OutsideKind, Unsupported
 from drivers.files import open_source
 from drivers.gdal.ground import GEO_KEYS
 from drivers.gdal.kinds import GEOTIFF
@@ -47,7 +47,10 @@ def open_slide(path: Path) -> Slide:
     from drivers.gdal.slide import open_picture
 
     check_tiff(path)
-    return open_picture(path, GEOTIFF, DRIVER.name)
+    try:
+        return open_picture(path, GEOTIFF, DRIVER.name)
+    except Unsupported as error:
+        raise OutsideKind(str(error)) from error
 
 
 DRIVER = Driver("geotiff", (".tif", ".tiff"), matches, open_slide, library="rasterio")

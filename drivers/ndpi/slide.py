@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drivers.associated import associated_images
 from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal
 from drivers.geometry import Box, Shape
@@ -77,12 +79,14 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     levels = [_level(file, stack, look.facts) for stack in stacks]
     base = levels[0].shape
     scaled = [replace(level, scale=nominal((base.y, base.x), (level.shape.y, level.shape.x))) for level in levels]
+    makers = {role: partial(_associated, file, page, role) for role, page in pages.associated.items()}
+    associated = associated_images(makers, pages.warnings)
     return Slide(
         path=path,
         driver="ndpi",
         files=[path],
         scenes=[_scene(path, stacks[0], scaled, look)],
-        associated={role: _associated(file, page, role) for role, page in pages.associated.items()},
+        associated=associated,
         close=file.close,
         raw_metadata=text(first, NOTES),
         warnings=pages.warnings,

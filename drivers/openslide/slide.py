@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from drivers.errors import Damaged, Unsupported
+from drivers.associated import left_out
+from drivers.errors import Damaged, LimitExceeded, Unsupported
 from drivers.factors import nominal, snapped
 from drivers.files import open_source, read_head
 from drivers.geometry import Shape
@@ -65,7 +66,7 @@ def open_with_library(path: Path, driver: str) -> Slide:
         scene, warnings = _scene(library, slide, vendor)
         properties = dict(slide.properties)
         raw = "\n".join(f"{key}={value}" for key, value in sorted(properties.items())) or None
-        return Slide(path, driver, files, [scene], _associated(library, slide), close, raw, warnings)
+        return Slide(path, driver, files, [scene], _associated(library, slide, warnings), close, raw, warnings)
     except openslide.OpenSlideError as error:
         close()
         raise Damaged(f"{path.name}: {reason(error)}") from error
@@ -208,14 +209,18 @@ def _date(text: str | None) -> datetime | None:
     return None
 
 
-def _associated(library: Library, slide: Any) -> dict[str, Scene]:
+def _associated(library: Library, slide: Any, warnings: list[str]) -> dict[str, Scene]:
     from openslide import lowlevel
 
     found: dict[str, Scene] = {}
     for name in slide.associated_images:
         width, height = lowlevel.get_associated_image_dimensions(slide._osr, name)  # not decoded
-        check(f"{library.path.name}: the number of pixels of the image {name!r}", width * height, LIMITS.tile_pixels)
         shape, role = Shape(1, 3, 1, height, width), name.lower().replace(" ", "-")
+        try:
+            check("the number of its pixels", width * height, LIMITS.tile_pixels)
+        except LimitExceeded as error:
+            warnings.append(left_out(role, error))
+            continue
         read = PictureReader(library, name, _WHITE)
         level = Level(shape, np.dtype("u1"), Grid(shape, shape), read, shape, 255, 1.0, _UNKNOWN, interleaved=True)
         found[role] = Scene(name=role, levels=[level], rgb=True, channels=RGB_CHANNELS)

@@ -65,12 +65,20 @@ class Import:
             found.append((order if place is None else place, Representation(size, spacing)))
         return [level for _, level in sorted(found, key=lambda item: item[0])]
 
-    def picture(self, kind: str) -> bytes | None:
-        """The JPEG of the scanned image of that type (LABELIMAGE, MACROIMAGE); raises Damaged where it is no base64."""
+    def holds(self, kind: str) -> bool:
+        """Whether there is a scanned image of that type (LABELIMAGE, MACROIMAGE)."""
+        return self._coded(kind) is not None
+
+    def picture(self, kind: str) -> bytes:
+        """The JPEG of the scanned image of that type, empty where there is none; raises Damaged where it is no base64."""
+        coded = self._coded(kind)
+        return b"" if coded is None else decoded(coded, kind)
+
+    def _coded(self, kind: str) -> str | None:
         for item in _items(self.root, "PIM_DP_SCANNED_IMAGES"):
             data = _value(item, "PIM_DP_IMAGE_DATA") if _value(item, "PIM_DP_IMAGE_TYPE") == kind else None
             if data:
-                return decoded(data, kind)
+                return data
         return None
 
 

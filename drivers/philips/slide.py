@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drivers.associated import associated_images
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
@@ -46,11 +48,10 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     description = text(first, 270) or ""
     document = import_of(description)
     levels = _levels(file, pages, _factors(document, pages), warnings)
-    associated = {role: _associated(file, page, role) for role, page in associated_of.items()}
-    for role, kind in _PICTURES.items():
-        data = None if role in associated else document.picture(kind)
-        if data is not None:
-            associated[role] = _picture(file.name, data, role)
+    makers = {role: partial(_associated, file, page, role) for role, page in associated_of.items()}
+    associated = associated_images(makers, warnings)
+    absent = [role for role, kind in _PICTURES.items() if role not in associated and document.holds(kind)]
+    associated |= associated_images({role: partial(_picture, file.name, document, role) for role in absent}, warnings)
     return Slide(
         path=path,
         driver="philips",
@@ -172,8 +173,8 @@ class _PictureReader:
         return pixels.transpose(2, 0, 1)[None, :, None]
 
 
-def _picture(name: str, data: bytes, role: str) -> Scene:
-    what = f"{name}: the {role} image in the XML"
+def _picture(name: str, document: Import, role: str) -> Scene:
+    what, data = f"{name}: the {role} image in the XML", document.picture(_PICTURES[role])
     size = frame_size(data) if data.startswith(b"\xff\xd8") else None
     if size is None or min(size) < 1:
         raise Damaged(f"{what} is no JPEG")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drivers.associated import associated_images
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal
 from drivers.model import Channel, Facts, Level, PixelSize, Position, Scene, Slide
@@ -64,7 +66,8 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
         else:
             levels.append(_level(file, ordered, samples, nominal(size, reduced)))
     pages.warnings.extend(samples.warnings)
-    associated = {role: _associated(file, page, role) for role, page in pages.associated.items()}
+    makers = {role: partial(_associated, file, page, role) for role, page in pages.associated.items()}
+    associated = associated_images(makers, pages.warnings)
     scene = _scene(path, levels, pages.full, samples)
     return Slide(
         path=path,

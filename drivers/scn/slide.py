@@ -6,15 +6,17 @@ Bio-Formats' descriptions of the format; only made files were met.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.errors import Damaged, DriverError, Unsupported
+from drivers.associated import associated_images
+from drivers.errors import Damaged, Unsupported
 from drivers.factors import nominal
 from drivers.limits import LIMITS, check
 from drivers.model import Channel, Facts, Level, PixelSize, Position, Scene, Slide
@@ -61,15 +63,17 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     overviews = [image for image in collection.images if collection.covered_by(image)]
     if len(overviews) == len(collection.images):  # nothing but overviews: they are what the file shows
         overviews = []
-    associated: dict[str, Scene] = {}
+    makers: dict[str, Callable[[], Scene]] = {}
     if overviews:
-        associated["macro"] = replace(_named(own, overviews[0], "macro"), name="macro")
+        own.used.update(d.ifd for d in overviews[0].dimensions)
+        makers["macro"] = partial(_overview, own, overviews[0], "macro")
     for image in overviews[1:]:
         own.used.update(d.ifd for d in image.dimensions)
         own.warnings.append(f"{image.name or 'an image'}: a further overview is left out")
     for role, ifd in collection.supplements:
-        if role in _SUPPLEMENTS and role not in associated:
-            associated[role] = _supplement(own, own.page(ifd), role)
+        if role in _SUPPLEMENTS and role not in makers:
+            makers[role] = partial(_supplement, own, own.page(ifd), role)
+    associated = associated_images(makers, own.warnings)
     scenes = [_scene(own, image, f"{path.stem} {i}") for i, image in enumerate(collection.images) if image not in overviews]
     spare = len(own.pages) - len(own.used)
     if spare:
@@ -94,11 +98,8 @@ def _key_page(page: object) -> TiffPage:
     return page
 
 
-def _named(own: _File, image: Image, role: str) -> Scene:
-    try:
-        return _scene(own, image, role)
-    except DriverError as error:
-        raise type(error)(f"{role} image: {str(error).removeprefix(f'{own.tiff.name}: ')}") from error
+def _overview(own: _File, image: Image, role: str) -> Scene:
+    return replace(_scene(own, image, role), name=role)
 
 
 def _supplement(own: _File, page: TiffPage, role: str) -> Scene:

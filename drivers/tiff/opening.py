@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from drivers.errors import OutsideKind, Unsupported
 from drivers.files import closed_on_error
 from drivers.model import Slide
 from drivers.tiff.container import OpenTiff, open_tiff
 
 
-def open_with(path: Path, build: Callable[[Path, OpenTiff], Slide], *, ndpi: bool = False) -> Slide:
-    """The slide that `build` makes of the open file, which stays open until the slide is closed."""
+def open_with(path: Path, build: Callable[[Path, OpenTiff], Slide], *, ndpi: bool = False, general: bool = False) -> Slide:
+    """The slide that `build` makes of the open file, which stays open until the slide is closed.
+
+    What a specific driver's `build` does not support becomes OutsideKind: the pages are sound, and `general` reads them.
+    """
     file = open_tiff(path, ndpi=ndpi)
     with closed_on_error(path, file.close):
-        return build(path, file)
+        try:
+            return build(path, file)
+        except Unsupported as error:
+            if general or isinstance(error, OutsideKind):
+                raise
+            raise OutsideKind(str(error)) from error

@@ -6,6 +6,7 @@ which is the one before it divided by two, three or four.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import numpy as np
 from drivers.errors import Unsupported
 from drivers.factors import snapped
 from drivers.tiff.container import OpenTiff
-from drivers.tiff.metadata import tag
+from drivers.tiff.metadata import tag, text
 from drivers.tiff.samples import PALETTE, samples_of
 from drivers.tiff.stack import Stack, add_reduced, alike, layer_of, sources_of, subpages
 from drivers.tiff.storage import Storage, storage_of
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 _REDUCED, _MASK = 1, 4
 _FACTORS = (2, 3, 4)
-_ORIENTATION, _COLORMAP = 274, 320
+_ORIENTATION, _PAGE_NAME, _COLORMAP = 274, 285, 320
+_NUMBERED = re.compile(
+    r"(page|frame|slice|image|img|plane|time|scan|layer|[tz])?[\s_#:.=-]*\d+(\s*(/|of)\s*\d+)?", re.IGNORECASE
+)
 
 
 @dataclass(slots=True)
@@ -43,8 +47,9 @@ def page_stacks(file: OpenTiff) -> tuple[list[Stack], list[str]]:
     stacks: list[Stack] = []
     factors = _FACTORS  # of the next unlabelled level: any of these, then the one found first
     for pile in piles:
-        pages = np.empty((len(pile.pages), 1, 1), object)
-        pages[:, 0, 0] = pile.pages
+        names = _channel_names(pile.pages)
+        pages = np.empty((1, len(pile.pages), 1) if names else (len(pile.pages), 1, 1), object)
+        pages.reshape(-1)[:] = pile.pages
         sources = sources_of(pages, file.source)
         layer = layer_of(pages, sources)
         step = _step(stacks[-1], pile) if stacks else None
@@ -52,10 +57,19 @@ def page_stacks(file: OpenTiff) -> tuple[list[Stack], list[str]]:
             stacks[-1].layers.append(layer)
             factors = (step,)
             continue
-        stacks.append(Stack([layer]))
+        stacks.append(Stack([layer], channel_names=names))
         add_reduced(stacks[-1], pile.reduced, sources)
         factors = _FACTORS if len(stacks[-1].layers) == 1 else ()
     return stacks, warnings
+
+
+def _channel_names(pages: list[TiffPage]) -> tuple[str, ...]:
+    """PageName of grey pages that each have another: imaging mass cytometry's channels. Numbered pages name none."""
+    names = [text(page, _PAGE_NAME) or "" for page in pages]
+    plain = any(not name or _NUMBERED.fullmatch(name) for name in names)
+    if len(pages) < 2 or plain or len(set(names)) < len(names) or pages[0].samplesperpixel > 1:
+        return ()
+    return tuple(names)
 
 
 def _step(stack: Stack, pile: _Pile) -> int | None:

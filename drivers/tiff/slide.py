@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged, DriverError
+from drivers.metadata.aperio import parse_description, positive
 from drivers.model import Channel, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
 from drivers.tiff.container import OpenTiff
@@ -35,7 +36,7 @@ _MEASURED = {"lsm", "fluoview", "stk"}
 
 def open_slide(path: Path) -> Slide:
     """Open any TIFF; raises Unsupported, Damaged or LimitExceeded with the reason."""
-    return open_with(path, _slide)
+    return open_with(path, _slide, general=True)
 
 
 def _slide(path: Path, file: OpenTiff) -> Slide:
@@ -90,7 +91,9 @@ def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
     icc, dropped = icc_of(page)
     if dropped:
         stack.warnings.append(dropped)
-    size = notes.pixel_size(page)
+    barred = parse_description(text(page, 270) or "") if notes.kind is None else {}
+    mpp = positive(barred.get("MPP"))
+    size = notes.pixel_size(page) if mpp is None else PixelSize(mpp, mpp)
     if swaps_axes(turn):
         size = PixelSize(size.x_um, size.y_um, size.z_um)
     count = levels[0].shape.c
@@ -100,14 +103,22 @@ def _scene(file: OpenTiff, stack: Stack, notes: Notes, name: str) -> Scene:
         name=name,
         levels=levels,
         rgb=rgb,
-        channels=described if rgb else notes.channels_for(described),
+        channels=described if rgb else _channels(stack, notes, described),
         pixel_size=size,
+        magnification=positive(barred.get("AppMag")),
         time_step_s=notes.time_step_s,
         significant_bits=samples.significant_bits,
         icc=icc,
         facts=facts_of(page),
         alpha=samples.alpha_of(count),
     )
+
+
+def _channels(stack: Stack, notes: Notes, described: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    """The described channels; named after the pages where those are channels."""
+    if len(stack.channel_names) == len(described):
+        return tuple(replace(c, name=name) for c, name in zip(described, stack.channel_names, strict=True))
+    return notes.channels_for(described)
 
 
 def _level(file: OpenTiff, layer: Layer, samples: Samples, scale: float) -> Level:

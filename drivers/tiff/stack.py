@@ -42,6 +42,8 @@ class Stack:
 
     layers: list[Layer]
     name: str | None = None
+    channel_names: tuple[str, ...] = ()
+    """Names of the pages that are channels; none where the pages are something else."""
     spare: list[TiffPage] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

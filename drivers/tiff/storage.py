@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drivers.errors import Damaged, LimitExceeded, Unsupported
+from drivers.errors import CutShort, Damaged, LimitExceeded, Unsupported
 from drivers.files import ByteSource
 from drivers.limits import LIMITS, check
 from drivers.tiff.raw import BLOCK_ROWS, Rows, block_columns
@@ -144,8 +144,12 @@ def _segment(page: TiffPage, samples: int, raw: bool) -> tuple[int, int, int]:
         check("the number of bytes of a row", columns * samples * page.dtype.itemsize, LIMITS.tile_bytes)
         return rows, columns, 1
     size = rows * columns * samples * page.dtype.itemsize
-    check("the number of pixels of a stored tile", rows * columns, LIMITS.tile_pixels)
-    check("the number of bytes of a decoded tile", size, LIMITS.tile_bytes)
+    if page.is_tiled:
+        check("the number of pixels of a stored tile", rows * columns, LIMITS.tile_pixels)
+        check("the number of bytes of a decoded tile", size, LIMITS.tile_bytes)
+    else:
+        check("the number of pixels of a compressed strip", rows * columns, LIMITS.strip_pixels)
+        check("the number of bytes of a decoded strip", size, LIMITS.strip_bytes)
     return rows, columns, 1 if page.is_tiled else max(1, min(-(-JOINED_BYTES // size), -(-page.imagelength // rows)))
 
 
@@ -185,7 +189,7 @@ def plane_of(page: TiffPage | TiffFrame, storage: Storage, source: ByteSource) -
     sizes = np.asarray(counts, np.float64)
     ends = np.asarray(offsets, np.float64) + sizes
     if ends.size and float(ends.max()) > source.size:
-        raise Damaged(
+        raise CutShort(
             f"{source.path.name}: stored tiles reach to byte {int(ends.max())}, the file ends at {source.size}: "
             "it is truncated; copy it again"
         )

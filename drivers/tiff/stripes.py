@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.errors import Damaged, DriverError, Unsupported
+from drivers.errors import CutShort, Damaged, DriverError, Unsupported
 from drivers.files import ByteSource
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
@@ -82,7 +82,7 @@ def picture_of(page: TiffPage, source: ByteSource) -> Picture:
         raise Unsupported(f"JPEG with {samples} samples of {page.bitspersample} bits is not read")
     start, end = int(strips[0]), int(strips[0]) + int(counts[0])
     if end > source.size:
-        raise Damaged(
+        raise CutShort(
             f"{source.path.name}: a level reaches to byte {end}, the file ends at {source.size}: it is truncated; "
             "copy it again"
         )

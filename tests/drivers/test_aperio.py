@@ -15,10 +15,10 @@ import slideio
 import tifffile
 
 from drivers import open_slide, paint
-from drivers.aperio.slide import parse_description
-from drivers.errors import Damaged, Unsupported
+from drivers.errors import Damaged, OutsideKind
 from drivers.formats.aperio import DRIVER
 from drivers.geometry import Box, Shape
+from drivers.metadata.aperio import parse_description
 from drivers.model import Level, Pixels
 from tests.made import svs as made_svs
 from tests.made.svs import ICC, KINDS, MADE, Svs, make_svs
@@ -243,10 +243,10 @@ def test_only_aperio_files_match(tmp_path: Path, sample: Callable[[str], Path]) 
     assert not DRIVER.matches(tmp_path / "absent", b"")
 
 
-def test_a_first_image_without_tiles_is_unsupported(tmp_path: Path) -> None:
+def test_a_first_image_without_tiles_is_of_another_kind(tmp_path: Path) -> None:
     path = tmp_path / "strips.svs"
     tifffile.imwrite(path, np.zeros((64, 64), np.uint8), description="Aperio Image Library v1", metadata=None)
-    with pytest.raises(Unsupported, match=r"strips\.svs"):
+    with pytest.raises(OutsideKind, match=r"strips\.svs"):
         DRIVER.open(path)
 
 
@@ -324,7 +324,7 @@ def test_a_tile_table_past_the_end_is_damage(tmp_path: Path, sample: Callable[[s
         open_slide(path)
 
 
-def test_a_damaged_label_does_not_hide_the_slide_or_says_so(tmp_path: Path, sample: Callable[[str], Path]) -> None:
+def test_a_label_past_the_end_is_truncation(tmp_path: Path, sample: Callable[[str], Path]) -> None:
     path = Path(shutil.copy(sample("lzw.svs"), tmp_path / "x.svs"))
     with tifffile.TiffFile(path) as tiff:
         label = next(page.index for page in tiff.pages if page.subfiletype == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -123,14 +124,22 @@ def test_page_of_the_wrong_size_is_left_out(tmp_path: Path) -> None:
     ("replaced", "message"),
     [
         ({"</DataObject>\n": "</DataObjecu>\n"}, "not well-formed"),
-        ({'"PIM_DP_IMAGE_DATA" Group="0x0028" Element="0x0030" PMSVR="IString">': '"PIM_DP_IMAGE_DATA">!'}, "no base64"),
-        ({'"PIM_DP_IMAGE_DATA" Group="0x0028" Element="0x0030" PMSVR="IString">': '"PIM_DP_IMAGE_DATA">AAAA'}, "is no JPEG"),
         ({'<?xml version="1.0" encoding="UTF-8" ?>\n': '<!DOCTYPE a [<!ENTITY b "c">]>\n'}, "document type"),
     ],
 )
 def test_broken_descriptions(tmp_path: Path, replaced: dict[str, str], message: str) -> None:
     with pytest.raises(Damaged, match=rf"^odd.tiff: .*{message}"):
         open_slide(make_philips(tmp_path / "odd.tiff", replace(TINY, replaced=replaced)))
+
+
+@pytest.mark.parametrize(("data", "message"), [("!", "no base64"), ("AAAA", "is no JPEG")])
+def test_broken_pictures_are_named_and_left_out(tmp_path: Path, data: str, message: str) -> None:
+    replaced = {'"PIM_DP_IMAGE_DATA" Group="0x0028" Element="0x0030" PMSVR="IString">': f'"PIM_DP_IMAGE_DATA">{data}'}
+    with open_slide(make_philips(tmp_path / "odd.tiff", replace(TINY, replaced=replaced))) as slide:
+        assert not slide.associated
+        assert any(
+            re.search(rf"the (label|macro) image cannot be read and is left out: .*{message}", w) for w in slide.warnings
+        )
 
 
 def test_truncated_file(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""Associated images: one that cannot be read is a warning that names it, and never the end of its slide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from drivers.errors import CutShort, DriverError, Incomplete, Unreadable
+from drivers.model import Scene
+
+
+def associated_images(makers: Mapping[str, Callable[[], Scene]], warnings: list[str]) -> dict[str, Scene]:
+    """The images by role, of those that can be read; the others are named in `warnings`.
+
+    A file that is cut short, incomplete or unreadable is no matter of one image: those errors are raised.
+    """
+    found: dict[str, Scene] = {}
+    for role, make in makers.items():
+        try:
+            found[role] = make()
+        except (CutShort, Incomplete, Unreadable):
+            raise
+        except DriverError as error:
+            warnings.append(left_out(role, error))
+    return found
+
+
+def left_out(role: str, error: DriverError) -> str:
+    """The words for an image that cannot be read."""
+    text = str(error).removeprefix(f"{role} image: ")
+    return f"the {role} image cannot be read and is left out: {text}"
