@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.errors import Damaged
+from drivers.errors import Damaged, Incomplete, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.members.files import confined
 from drivers.metadata.omexml import Pixels
-from drivers.metadata.xmltree import child, children
+from drivers.metadata.xmltree import child, children, parse_xml
 from drivers.tiff.container import OpenTiff, open_tiff
 from drivers.tiff.metadata import text
 from drivers.tiff.stack import PLANES
@@ -34,16 +34,25 @@ class FileSet:
     main: OpenTiff
     uuid: str | None
     names: set[str]
-    """Every file that the OME-XML names."""
+    """Every file that the OME-XML names; "" for this one, where a TiffData names none, or a UUID without a name."""
     opened: dict[str, OpenTiff] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def alone(self) -> bool:
+        """Whether all planes lie in one and the same file."""
+        return len(self.names) == 1
 
     def file(self, name: str | None, uuid: str | None) -> OpenTiff:
         """The file a TiffData means. A renamed file is known by its UUID, or by being the only one of its set."""
         path = self.main.source.path
         own_uuid = self.uuid is not None and uuid == self.uuid
-        if not name or name == path.name or own_uuid or (len(self.names) == 1 and not (path.parent / name).exists()):
+        if own_uuid or name == path.name or (not name and not uuid):
             return self.main
+        if self.alone and not (name and (path.parent / name).exists()):
+            return self.main  # every plane lies in one file, which is this one under another name
+        if not name:
+            raise Incomplete(f"belongs to a set, of which the file with UUID {uuid} is named nowhere; it cannot be found")
         if name not in self.opened:
             check("the number of files of the set", len(self.opened), LIMITS.ifds)
             self.opened[name] = open_tiff(confined(path.parent, name))
@@ -69,7 +78,7 @@ class FileSet:
 def names_of(root: Element) -> set[str]:
     """The file names in all TiffData of a document."""
     found = (child(data, "UUID") for p in root.iter() if p.tag.endswith("}Pixels") for data in children(p, "TiffData"))
-    return {name for uuid in found if uuid is not None and (name := uuid.get("FileName"))}
+    return {"" if uuid is None else uuid.get("FileName") or (uuid.text or "").strip() for uuid in found}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,12 @@ def planes_of(p: Pixels, files: FileSet) -> Planes | None:
     """The planes of an Image; None where it has no TiffData. Raises Damaged where a page it names is not there."""
     entries = children(p.pixels, "TiffData")
     if not entries:
-        return None
+        if files.names:
+            return None  # others have theirs: this one is metadata only
+        if p.index:
+            raise Unsupported("the OME-XML describes several images and has no TiffData that tells their pages")
+        entries = [parse_xml("<TiffData/>")]  # as the usual pyvips recipe: all pages, in DimensionOrder
+        files.warnings.append(f"image {p.index} has no TiffData: its planes are the pages in DimensionOrder")
     size = {axis: p.size(axis) for axis in "TCZ"}
     check("the number of planes", size["T"] * size["C"] * size["Z"], PLANES)
     size["C"] = _channel_pages(_page(files, entries[0], 0)[0], size["C"])
@@ -102,6 +116,9 @@ def planes_of(p: Pixels, files: FileSet) -> Planes | None:
     for entry in entries:
         _place(planes, p.order, entry, files)
     missing = sum(page is None for page in planes.pages.flat)
+    if missing and not files.names:
+        found = planes.pages.size - missing
+        raise Damaged(f"OME-XML speaks of {planes.pages.size} planes, the file holds {found}: it is truncated")
     if missing == planes.pages.size:
         return None
     if missing:
@@ -159,7 +176,9 @@ def _page(files: FileSet, entry: Element, step: int) -> tuple[TiffPage, OpenTiff
 
 
 def _channel_pages(page: TiffPage, channels: int) -> int:
-    """How many pages hold the channels: a page of RGB holds three."""
+    """How many pages hold the channels: a page of RGB holds three, also where SizeC counts it as one."""
+    if channels == 1:
+        return 1
     count, rest = divmod(channels, page.samplesperpixel)
     if rest:
         raise Damaged(f"OME-XML speaks of {channels} channels, a page holds {page.samplesperpixel} samples")

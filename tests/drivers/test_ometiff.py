@@ -249,6 +249,26 @@ def test_binary_only_files_find_their_metadata(tmp_path: Path, master: str) -> N
         assert set(slide.files) == {path, tmp_path / master, tmp_path / "a.ome.tif"}
 
 
+@pytest.mark.parametrize("uuid", [uuid_of("gone.ome.tif", 9), "<UUID>urn:uuid:9</UUID>"])
+def test_a_plane_in_a_file_that_is_missing_is_never_another_plane(tmp_path: Path, uuid: str) -> None:
+    xml = ome_xml(ome_image(ONE | {"Z": 2}, data(0, Z=0) + data(0, uuid=uuid, Z=1)))
+    with pytest.raises(Incomplete, match=r"gone\.ome\.tif|urn:uuid:9"):
+        open_slide(write_ome(tmp_path / "a.ome.tif", xml, [noise((8, 9))]))
+
+
+@pytest.mark.parametrize("order", ["XYCZT", "XYZCT", "XYTZC"])
+@pytest.mark.parametrize("inner", ["", "<MetadataOnly/>"])
+def test_pages_without_tiffdata_are_in_dimension_order(tmp_path: Path, order: str, inner: str) -> None:
+    pixels = noise((2, 3, 4, 8, 9), "u2")  # t c z y x
+    stored = pixels.transpose(*["TCZ".index(axis) for axis in reversed(order[2:])], 3, 4).reshape(-1, 8, 9)
+    xml = ome_xml(ome_image(ONE | {"T": 2, "C": 3, "Z": 4}, inner, pixels=f'DimensionOrder="{order}"'))
+    with open_slide(write_ome(tmp_path / "a.ome.tif", xml, list(stored))) as slide:
+        np.testing.assert_array_equal(whole(slide.scenes[0].levels[0]), pixels)
+        assert any("no TiffData" in warning for warning in slide.warnings)
+    with pytest.raises(Damaged, match="truncated"):
+        open_slide(write_ome(tmp_path / "b.ome.tif", xml, list(stored)[:-1]))
+
+
 # -- metadata --
 
 FULL = """<Instrument ID="Instrument:0"><Microscope Manufacturer="Maker" Model="M" SerialNumber="12"/>
