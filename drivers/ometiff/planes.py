@@ -116,6 +116,9 @@ def planes_of(p: Pixels, files: FileSet) -> Planes | None:
     for entry in entries:
         _place(planes, p.order, entry, files)
     missing = sum(page is None for page in planes.pages.flat)
+    spare = len(files.main.chain) - planes.pages.size
+    if spare > 0 and not files.names:
+        files.warnings.append(f"{spare} pages belong to no plane and are left out")
     if missing and not files.names:
         found = planes.pages.size - missing
         raise Damaged(f"OME-XML speaks of {planes.pages.size} planes, the file holds {found}: it is truncated")
