@@ -11,6 +11,7 @@ import numpy as np
 
 from converter.codec import Codec
 from converter.planning.image import ImagePlan, LevelPlan
+from converter.writing.colors import usual_color
 from drivers.fill import fill_json
 from drivers.model import Channel, Scene
 
@@ -128,7 +129,7 @@ def _transformations(scene: Scene, image: ImagePlan, i: int) -> list[Json]:
 
 def _omero(scene: Scene, image: ImagePlan, window: Window) -> Json:
     channels = [_omero_channel(scene, image, c, window) for c in range(scene.shape.c)]
-    color = scene.rgb or _shown(scene) > 1
+    color = scene.rgb or _shown(scene) > 1 or channels[0]["color"] != "FFFFFF"
     rdefs = {"defaultT": 0, "defaultZ": scene.shape.z // 2, "model": "color" if color else "greyscale"}
     return {"id": 1, "name": image.name, "channels": channels, "rdefs": rdefs}
 
@@ -154,7 +155,7 @@ def _omero_channel(scene: Scene, image: ImagePlan, c: int, window: Window) -> Js
         start, end = low, high
     return {
         "label": channel.name or f"Channel {c}",
-        "color": channel.color or ("FFFFFF" if _shown(scene) == 1 else _COLORS[c % len(_COLORS)]),
+        "color": channel.color or usual_color(channel) or ("FFFFFF" if _shown(scene) == 1 else _COLORS[c % len(_COLORS)]),
         "active": c < 6 and c != scene.alpha,
         "coefficient": 1,
         "family": "linear",
@@ -189,7 +190,8 @@ def group_files(version: str, attributes: Mapping[str, Any], extra: Mapping[str,
 
 
 def array_files(version: str, level: LevelPlan, image: ImagePlan, codec: Codec) -> dict[str, bytes]:
-    """Metadata file of an array."""
+    """Metadata files of an array."""
     if version == "0.4":
-        return {".zarray": encoded(zarray(level, image, codec))}
+        # What xarray needs to open a Zarr v2 array (xarray's "Zarr Encoding Specification"); v3 has dimension_names.
+        return {".zarray": encoded(zarray(level, image, codec)), ".zattrs": encoded({"_ARRAY_DIMENSIONS": list(image.axes)})}
     return {"zarr.json": encoded(array_json(level, image, codec))}

@@ -179,9 +179,8 @@ def pixel_type(dtype: np.dtype[Any]) -> str:
 
 
 def _channels(pixels: ET.Element, scene: Scene, i: int) -> None:
-    if scene.rgb and scene.shape.c == 3:
-        _put(pixels, "Channel", ID=f"Channel:{i}:0", SamplesPerPixel=3)
-        return
+    # A colour image is three Channels too: bioformats2raw writes planes and says so (its pull request 85), Bio-Formats'
+    # ZarrReader takes SizeC of the array as channels of one sample, and raw2ometiff merges three of them for --rgb.
     for c in range(scene.shape.c):
         channel = scene.channels[c] if c < len(scene.channels) else Channel()
         attributes: dict[str, Any] = {"Name": channel.name, "Color": _color(channel.color), "Fluor": channel.fluor}
@@ -201,8 +200,7 @@ def _color(color: str | None) -> int | None:
 
 def _planes(pixels: ET.Element, scene: Scene) -> None:
     """Planes of which something is known; stage positions only of the first where all are the same."""
-    colored = scene.rgb and scene.shape.c == 3
-    exposures = [c.exposure_s for c in scene.channels[: 1 if colored else scene.shape.c]]
+    exposures = [c.exposure_s for c in scene.channels[: scene.shape.c]]
     known = {(p.z, p.t, p.c): p for p in scene.planes}
     moving = len({p.position for p in scene.planes}) > 1
     for c, exposure in enumerate(exposures):

@@ -91,6 +91,7 @@ def test_array_metadata(tmp_path: Path, version: str) -> None:
     if version == "0.4":
         found = json.loads((store / "0" / ".zarray").read_text())
         assert (found["zarr_format"], found["dimension_separator"], found["fill_value"]) == (2, "/", 255)
+        assert json.loads((store / "0" / ".zattrs").read_text()) == {"_ARRAY_DIMENSIONS": ["c", "y", "x"]}
         assert json.loads((store / ".zgroup").read_text()) == {"zarr_format": 2}
         assert ome(store)["multiscales"][0]["version"] == "0.4"
         assert not list(store.rglob("zarr.json"))
@@ -181,6 +182,13 @@ def test_channels_without_names_and_colours_get_some(tmp_path: Path) -> None:
     single = written(tmp_path, memory_scene(pyramid(texture((1, 1, 1, 40, 40))), channels=()))["omero"]
     assert single["channels"][0]["color"] == "FFFFFF"
     assert single["rdefs"]["model"] == "greyscale"
+
+
+def test_one_channel_of_a_known_dye_is_shown_in_its_colour(tmp_path: Path) -> None:
+    scene = memory_scene(pyramid(texture((1, 1, 1, 40, 40), "uint16")), channels=(Channel("DAPI"),))
+    omero = written(tmp_path, scene)["omero"]
+    assert omero["channels"][0]["color"] == "0000FF"
+    assert omero["rdefs"]["model"] == "color"
 
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])

@@ -155,9 +155,9 @@ def test_position() -> None:
     assert plane.position_x_unit.value == "µm"
 
 
-def test_colour_is_one_channel_of_three_samples() -> None:
+def test_colour_is_three_channels_of_one_sample() -> None:
     pixels = made(brightfield()).images[0].pixels
-    assert [c.samples_per_pixel for c in pixels.channels] == [3]
+    assert [c.samples_per_pixel for c in pixels.channels] == [1, 1, 1]
     assert pixels.size_c == 3
 
 

@@ -49,7 +49,7 @@ def write(
     for name, data in array_files(version, plan, image, parse_codec(codec)).items():
         stage.write(f"0/{name}", [data], early=False)
     stage.sync()
-    names = {".zarray", "zarr.json"}
+    names = {".zarray", ".zattrs", "zarr.json"}
     return sorted(path for path in (stage.store / "0").rglob("*") if path.is_file() and path.name not in names)
 
 
