@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from converter.errors import OptionError
 
 BLOSC_BLOCK = 1 << 17
 """128 KiB blocks encode zstd-1 a third faster than blosc's own choice, at the same size (docs/BENCHMARKS.md)."""
+_CHECKED = "+crc32c"
 _PATTERN = re.compile(r"blosc-(?P<inner>zstd|lz4|lz4hc|zlib)-(?P<blosc>\d)|zstd-(?P<zstd>\d{1,2})|gzip-(?P<gzip>\d)|none")
 
 
@@ -23,6 +24,8 @@ class Codec:
     family: str
     level: int
     inner: str = ""
+    checked: bool = False
+    """A crc32c behind each chunk of a v3 array that has no shards: GDAL up to 3.12 cannot read such an array."""
 
     def encoder(self, dtype: np.dtype[Any]) -> Callable[[Any], bytes]:
         """A function from a C-contiguous chunk to bytes. It releases the GIL and runs on the calling thread alone."""
@@ -46,12 +49,13 @@ class Codec:
             return lambda chunk: bytes(imagecodecs.gzip_encode(chunk, self.level))
         return lambda chunk: chunk.tobytes()
 
-    def v3(self, dtype: np.dtype[Any]) -> list[dict[str, Any]]:
-        """Zarr v3 codec list of a chunk: bytes, compression, crc32c."""
+    def v3(self, dtype: np.dtype[Any], sharded: bool) -> list[dict[str, Any]]:
+        """Zarr v3 codec list of a chunk: bytes, compression, and in shards or where asked for crc32c."""
         order: dict[str, Any] = {"name": "bytes"}
         if dtype.itemsize > 1:
             order["configuration"] = {"endian": "little"}
-        return [order, *self._v3_compression(dtype), {"name": "crc32c"}]
+        checksum = [{"name": "crc32c"}] if sharded or self.checked else []
+        return [order, *self._v3_compression(dtype), *checksum]
 
     def _v3_compression(self, dtype: np.dtype[Any]) -> list[dict[str, Any]]:
         if self.family == "blosc":
@@ -77,7 +81,12 @@ class Codec:
 
 
 def parse_codec(name: str) -> Codec:
-    """`blosc-zstd-1`, `blosc-lz4-5`, `zstd-3`, `gzip-5`, `none`, ...; raises OptionError."""
+    """`blosc-zstd-1`, `blosc-lz4-5`, `zstd-3`, `gzip-5`, `none`, ..., each with `+crc32c` too; raises OptionError."""
+    plain = name.removesuffix(_CHECKED)
+    return replace(_parsed(plain), checked=plain != name)
+
+
+def _parsed(name: str) -> Codec:
     match = _PATTERN.fullmatch(name)
     if match is None:
         raise OptionError(

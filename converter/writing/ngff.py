@@ -40,7 +40,7 @@ def array_json(level: LevelPlan, image: ImagePlan, codec: Codec) -> Json:
     def cut(shape: Sequence[int]) -> list[int]:
         return [int(shape[i]) for i in keep]
 
-    codecs = codec.v3(image.dtype)
+    codecs = codec.v3(image.dtype, level.shard is not None)
     if level.shard is not None:
         sharding = {
             "chunk_shape": cut(level.chunk),

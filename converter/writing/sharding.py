@@ -53,6 +53,8 @@ class LevelWriter:
     stage: Stage
     v3: bool
     encode: Callable[[Any], bytes]
+    checked: bool = False
+    """Chunks outside shards end with their crc32c too."""
     _open: dict[Shape, _Shard] = field(default_factory=dict[Shape, _Shard])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,7 +67,9 @@ class LevelWriter:
             data = None if _blank(chunk, self.image.fill) else self.encode(chunk)
             if self.plan.shard is None:
                 if data is not None:
-                    self.stage.write(self._object(position), _checked(data) if self.v3 else [data], early=self.v3)
+                    self.stage.write(
+                        self._object(position), _checked(data) if self.v3 and self.checked else [data], early=self.v3
+                    )
             else:
                 self._collect(position, data)
 
@@ -120,7 +124,7 @@ class LevelWriter:
 def level_writer(plan: LevelPlan, image: ImagePlan, stage: Stage, settings: tuple[Codec, str]) -> LevelWriter:
     """A writer for one level; `settings` are the codec and the OME-Zarr version."""
     codec, version = settings
-    return LevelWriter(plan, image, stage, version == "0.5", codec.encoder(image.dtype))
+    return LevelWriter(plan, image, stage, version == "0.5", codec.encoder(image.dtype), codec.checked)
 
 
 def shard_parts(chunks: list[bytes | None]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,20 @@ def test_ends_of_background_do_not_make_a_chunk_background(tmp_path: Path) -> No
     check(tmp_path, array)
 
 
+@pytest.mark.parametrize(("codec", "names"), [("zstd-3", ["bytes", "zstd"]), ("zstd-3+crc32c", ["bytes", "zstd", "crc32c"])])
+def test_a_checksum_outside_shards_is_asked_for(tmp_path: Path, codec: str, names: list[str]) -> None:
+    array = texture(SHAPE)
+    write(tmp_path, array, codec, shard=None)
+    found = json.loads((tmp_path / "store" / "0" / "zarr.json").read_text())
+    assert [c["name"] for c in found["codecs"]] == names
+    check(tmp_path, array)
+
+
 @pytest.mark.parametrize("codec", ["none", "blosc-zstd-1", "zstd-3"])
 @pytest.mark.parametrize("shard", [None, 128])
 def test_damage_is_detected(tmp_path: Path, codec: str, shard: int | None) -> None:
     array = texture(SHAPE)
-    victim = write(tmp_path, array, codec, shard=shard)[0]
+    victim = write(tmp_path, array, codec if shard else f"{codec}+crc32c", shard=shard)[0]
     before = victim.read_bytes()
     for at in (0, len(before) // 3, len(before) // 2, len(before) - 2):
         changed = bytearray(before)
