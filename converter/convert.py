@@ -23,7 +23,7 @@ from converter.planning.image import ImagePlan
 from converter.planning.privacy import left_out
 from converter.planning.slide import SlidePlan, plan_slide
 from converter.publishing.existing import finished_before, is_zip, refuse_early, require_space
-from converter.publishing.publish import publish
+from converter.publishing.publish import LocalPublishing
 from converter.publishing.stage import Stage, open_stage
 from converter.receipt import Receipt
 from converter.version import product_version
@@ -74,7 +74,11 @@ class Conversion:
     step: Step = directly
     """Runs the steps plan, convert (one an image), verify, publish: a workflow engine makes tasks of them."""
     fence: Callable[[], AbstractContextManager[object]] = nullcontext
-    """Entered around the rename that publishes; raises where this run may not publish any more."""
+    """Entered around the step that publishes, which is short; raises where this run may not publish any more.
+
+    Entered once more, around nothing, before a step that cannot be taken back and takes its time: in an object store an old
+    store goes before the new one is there.
+    """
     identity: str | None = None
     """Fingerprint of the slide where the caller has taken it already."""
 
@@ -88,14 +92,34 @@ class Conversion:
             self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
 
 
+class Publishing(Protocol):
+    """From a finished stage to its target. What takes long is done in `swap` and `settle`, outside of the fence."""
+
+    @property
+    def swaps(self) -> bool:
+        """Whether `swap` removes an old store before this one is there."""
+        ...
+
+    def swap(self) -> None:
+        """Make room for the store."""
+        ...
+
+    def publish(self) -> None:
+        """Make the stage the target, in a moment."""
+        ...
+
+    def settle(self) -> list[str]:
+        """See to what was replaced; what there is to warn of."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a conversion writes, and what its source looked like when it began."""
 
     stage: Stage
     target: Location
-    publish: Callable[[], None]
-    """Makes the stage the target."""
+    publishing: Publishing
     before: Look
     identity: Future[str]
     """The source's fingerprint, being taken."""
@@ -133,9 +157,9 @@ def convert(path: Location, target: Location, conversion: Conversion) -> Receipt
         require_space(target, plan.estimated_bytes)
         if options.verify == "full":
             aside.submit(_warm_reader)
-        stage, published = _stage_for(target, plan, conversion)
+        stage, publishing = _stage_for(target, plan, conversion)
         try:
-            receipt = _staged(written, plan, _Place(stage, target, published, before, identity), conversion)
+            receipt = _staged(written, plan, _Place(stage, target, publishing, before, identity), conversion)
         finally:
             stage.discard()
     return replace(receipt, seconds=time.perf_counter() - start, timings=dict(conversion.timings))
@@ -145,7 +169,7 @@ def _identity(slide: Slide, conversion: Conversion) -> str:
     return conversion.identity or slide_fingerprint(slide, conversion.stop.is_set)
 
 
-def _stage_for(target: Location, plan: SlidePlan, conversion: Conversion) -> tuple[Stage, Callable[[], None]]:
+def _stage_for(target: Location, plan: SlidePlan, conversion: Conversion) -> tuple[Stage, Publishing]:
     """A new stage, and what makes it the target."""
     replacing = conversion.options.exists == "replace"
     if isinstance(target, Path):
@@ -154,11 +178,11 @@ def _stage_for(target: Location, plan: SlidePlan, conversion: Conversion) -> tup
             from converter.publishing.zip_stage import open_zip_stage
 
             local = open_zip_stage(local, sum(len(image.levels) + 1 for image in plan.images))
-        return local, lambda: publish(local, target, replace=replacing)
+        return local, LocalPublishing(local, target, replacing)
     from converter.publishing.object_stage import open_object_stage
 
     remote = open_object_stage(target, replace=replacing, stopped=conversion.stop.is_set)
-    return remote, lambda: remote.publish(replace=replacing)
+    return remote, remote
 
 
 @contextmanager
@@ -193,13 +217,18 @@ def _staged(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion
         raise SourceChanged(f"{slide.path.name}: changed while it was converted; let its writer finish and convert again")
     with conversion.timed("publish"):
         stage.sync()
-        conversion.step("publish", lambda: _publish(place, conversion))
-    return receipt
+        told = conversion.step("publish", lambda: _publish(place.publishing, conversion))
+    return replace(receipt, warnings=[*receipt.warnings, *told])
 
 
-def _publish(place: _Place, conversion: Conversion) -> None:
+def _publish(publishing: Publishing, conversion: Conversion) -> list[str]:
+    if publishing.swaps:
+        with conversion.fence():
+            pass
+        publishing.swap()
     with conversion.fence():
-        place.publish()
+        publishing.publish()
+    return publishing.settle()
 
 
 def _as_before(slide: Slide, before: Look) -> bool:

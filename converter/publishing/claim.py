@@ -43,6 +43,8 @@ class Claim:
     """Told in the claim: nothing lay below the target, and this run, or one whose claim it took over, writes there."""
     inherited: bool = False
     """Whether a dead run had begun: what lies below the target without a root is its leftover, and nobody else's."""
+    took_over: bool = False
+    """Whether the claim was another run's, whose last requests may still be on their way."""
     _etag: str = ""
     _beat: int = 0
     _renewed: float = 0.0
@@ -83,6 +85,7 @@ class Claim:
             self._hold(await self.client.change(self.key, self._content(), found[1].etag or ""))
         except AlreadyThere:
             return False
+        self.took_over = True
         return True
 
     async def _abandoned(self, holder: dict[str, Any], found: Found) -> bool:

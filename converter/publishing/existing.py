@@ -10,14 +10,15 @@ from converter.checking.record import stored_receipt
 from converter.checking.stored import files_of
 from converter.errors import NoSpace, OptionError, OutputFailed, Refused
 from converter.fingerprint import slide_fingerprint
-from converter.manifest import ROOT_METADATA
 from converter.objects.faults import reaching
 from converter.options import Options
-from converter.publishing.publish import exists_error
+from converter.publishing.publish import exists_error, is_replaceable, no_store
+from converter.publishing.seal import LONGEST, is_seal
 from converter.receipt import Receipt
 from converter.version import product_version
 from drivers.location import Location, Url
 from drivers.model import Slide
+from drivers.zarrstore.files import Files
 from drivers.zarrstore.zipped import holds_store
 
 _SPARE = 64 << 20
@@ -50,8 +51,8 @@ def refuse_early(slide: Slide, target: Location, options: Options) -> None:
     if not os.path.lexists(target):
         return
     if options.exists == "replace":
-        if not _replaceable(target):
-            raise Refused(f"{target}: is no Zarr store, so it is not replaced; remove it, or give another output")
+        if not is_replaceable(target) or (target.is_file() and not is_zip(target)):
+            raise no_store(target)
         return
     raise _in_the_way(target, options)
 
@@ -71,17 +72,14 @@ def _refuse_url(slide: Slide, target: Url, options: Options) -> None:
         raise Refused(f"{target}: would replace the slide itself; give another output")
     with reaching(str(target)):
         files = files_of(target)
-        if options.exists != "replace" and any(files.size(name) is not None for name in ("zarr.json", ".zattrs")):
+        if options.exists != "replace" and any(_is_root(files, name) for name in ("zarr.json", ".zattrs")):
             raise _in_the_way(target, options)
 
 
-def _replaceable(target: Path) -> bool:
-    """Whether nothing is lost that is no store."""
-    if any((target / name).is_file() for name in ROOT_METADATA):
-        return True
-    if target.is_file():
-        return is_zip(target) and holds_store(target)
-    return target.is_dir() and not any(target.iterdir())
+def _is_root(files: Files, name: str) -> bool:
+    """Whether a root lies there; the seal of a run that is dead, or just about to publish, is none."""
+    size = files.size(name)
+    return size is not None and not (size <= LONGEST and is_seal(files.whole(name, LONGEST) or b""))
 
 
 def finished_before(slide: Slide, target: Location, options: Options) -> Receipt | None:

@@ -4,6 +4,9 @@ Nothing is visible before the root's metadata is there: it waits in memory until
 the listing, and the checks of the store have held. Every put is conditional: an object that is there already is left when
 it has the same bytes, and is put again only under the claim. A replacement goes up beside the old store and is verified
 there; only then the old root is removed, and the new objects are copied by the server.
+
+Should this run be suspended for so long that another takes its claim over, its root finds no place (see `seal`). Who took a
+claim over looks at everything once more when its own root is there: what was on its way then may come late.
 """
 
 from __future__ import annotations
@@ -16,15 +19,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import batched
 from pathlib import Path
 from typing import Any
 
-from converter.errors import Cancelled, ConverterError, OutputFailed, Refused
+from converter.errors import Cancelled, ConverterError, OutputFailed, Refused, Unreachable
 from converter.manifest import Entry
 from converter.objects.client import AlreadyThere, Client, Found, key_of
 from converter.objects.reading import WithRoot
 from converter.publishing.claim import Claim, Lost
 from converter.publishing.publish import exists_error
+from converter.publishing.seal import broken, is_seal, sealed
 from converter.publishing.stage import STAGES
 from drivers.location import Url
 from drivers.zarrstore.files import joined
@@ -35,6 +40,9 @@ _ROUNDS = 3
 _GRACE_S = 3.0
 _CLEAN_S = 30.0
 _RELEASE_S = 5.0
+PUBLISH_S = 20.0
+"""How long the last step may take: the caller's fence is held meanwhile."""
+_COPIES, _DELETIONS = 64, 1000
 ROOTS = ("zarr.json", ".zattrs", ".zgroup")
 """Files that make a prefix a store. Removed in this order, put in the reverse: without the first two no image is found."""
 
@@ -123,12 +131,37 @@ class ObjectStage:
         self._raise_failure()
         self.client.wait(self._settled())
 
-    def publish(self, *, replace: bool) -> None:
-        """Put the root, after everything else that `sync` found to be there.
+    @property
+    def swaps(self) -> bool:
+        """Whether an old store has to go before this one is there, which `swap` does."""
+        return self.base != key_of(self.target)
 
-        Raises Refused when another root is there (and `replace` is not set), OutputFailed.
+    def swap(self) -> None:
+        """Remove the old store, its root first; copy the new one, whole and verified, into its place. Takes its time.
+
+        Raises OutputFailed.
         """
-        self.client.wait(self._publish(replace=replace))
+        self.client.wait(self._swap(key_of(self.target)))
+
+    def publish(self) -> None:
+        """Put the root, after everything else that `sync` found to be there: a few requests.
+
+        Raises Refused when another root is there, OutputFailed.
+        """
+        try:
+            self.client.wait(self._publish(), PUBLISH_S)
+        except TimeoutError:
+            raise Unreachable(
+                f"{self.target}: the object store is too slow to publish there now; nothing was published; try again"
+            ) from None
+
+    def settle(self) -> list[str]:
+        """After publishing: look for what earlier runs put late. Raises OutputFailed; then nothing is published."""
+        if self.claim.took_over:
+            self._published = False
+            self.client.wait(self._look_again())
+            self._published = True
+        return []
 
     def discard(self) -> None:
         """Give the claim back; remove everything this run wrote unless it is published. Never raises for a dead server."""
@@ -192,16 +225,44 @@ class ObjectStage:
         await self.claim.confirm()
         await self._require_whole(self.base)
 
-    async def _publish(self, *, replace: bool) -> None:
+    async def _publish(self) -> None:
         await self.claim.confirm()
-        final = key_of(self.target)
-        if self.base != final:
-            await self._swap(final)
-        elif not replace and any(path in ROOTS for path in await self.client.listing(final)):
+        final, first = key_of(self.target), min(self._root, key=ROOTS.index)
+        others = [name for name in ROOTS if name != first]
+        for name in set(others) - set(await broken(self.claim, final, others)):
+            found = await self.client.get(joined(final, name))
+            if found is not None and found[0] != self._root.get(name):
+                raise exists_error(self.target)
+        place = await sealed(self.claim, joined(final, first))
+        if place is None:
             raise exists_error(self.target)
         for name in sorted(self._root, key=ROOTS.index, reverse=True):
-            await self._put_root(joined(final, name), self._root[name])
+            await self.claim.confirm()
+            if name == first:
+                await self._put_bound(joined(final, name), self._root[name], place)
+            else:
+                await self._put_root(joined(final, name), self._root[name])
         self._published = True
+
+    async def _put_bound(self, key: str, data: bytes, place: str) -> None:
+        """Put the root in the place of this run's seal. Whoever took the claim over has removed that."""
+        try:
+            await self.client.change(key, data, place)
+        except AlreadyThere:
+            found = await self.client.get(key)
+            if found is not None and found[0] == data:  # the answer to our own put was lost
+                return
+            await self.claim.confirm()
+            raise exists_error(self.target) from None
+
+    async def _look_again(self) -> None:
+        await self.claim.confirm()
+        final = key_of(self.target)
+        await self._require_whole(final)
+        for name, data in self._root.items():
+            found = await self.client.get(joined(final, name))
+            if found is None or found[0] != data:
+                raise OutputFailed(f"{self.target}: {name} is not there as it was written; convert again")
 
     async def _put_root(self, key: str, data: bytes) -> None:
         try:
@@ -217,7 +278,7 @@ class ObjectStage:
         dead run that took effect late: they are removed."""
         found = await self.client.listing(base)
         strays = [path for path in found if path not in self._put and path not in ROOTS]
-        if strays and not self.claim.inherited:
+        if strays and not (self.claim.inherited or self.claim.took_over):
             raise OutputFailed(f"{self.target}: {strays[0]} came from somebody else; let only slidemill write there")
         await self.client.delete([joined(base, path) for path in strays])
         for path, (entry, etag) in self._put.items():
@@ -234,10 +295,12 @@ class ObjectStage:
         return whole is not None and hashlib.sha256(whole[0]).hexdigest() == entry.sha256
 
     async def _swap(self, final: str) -> None:
-        """The old store goes, its root first; the new one, whole and verified, is copied into its place."""
+        await self.claim.confirm()
         await self._remove(final)
         await self.claim.confirm()
-        await self.client.copy({joined(self.base, path): joined(final, path) for path in self._put})
+        for some in batched(self._put, _COPIES):
+            self.claim.check()  # a run that was suspended and wakes up copies nothing any more
+            await self.client.copy({joined(self.base, path): joined(final, path) for path in some})
         await self._require_whole(final)
 
     async def _remove(self, folder: str) -> None:
@@ -245,7 +308,9 @@ class ObjectStage:
         for name in ROOTS:
             if name in found:
                 await self.client.delete([joined(folder, name)])
-        await self.client.delete([joined(folder, path) for path in found if path not in ROOTS])
+        for some in batched((path for path in found if path not in ROOTS), _DELETIONS):
+            self.claim.check()
+            await self.client.delete([joined(folder, path) for path in some])
 
     # -- the end --
 
@@ -273,7 +338,7 @@ class ObjectStage:
         found = await self.client.listing(final)
         for name in ROOTS:
             root = await self.client.get(joined(final, name)) if name in found else None
-            if root is not None and root[0] != self._root.get(name):
+            if root is not None and root[0] != self._root.get(name) and not is_seal(root[0]):
                 return
         for _ in range(_ROUNDS):
             ours = [path for path in found if self.claim.inherited or path in self._sent or path in self._root]
@@ -311,6 +376,8 @@ async def _begin(claim: Claim, target: Url, *, replace: bool) -> str:
     left = [path for path in await client.listing(claim.folder) if joined(claim.folder, path) != claim.key]
     await client.delete([joined(claim.folder, path) for path in left])
     found = await client.listing(final)
+    for name in await broken(claim, final, [name for name in ROOTS if name in found]):
+        del found[name]
     if is_rooted(found):
         if not replace:
             raise exists_error(target)

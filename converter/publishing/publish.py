@@ -1,41 +1,158 @@
-"""Publishing: one rename makes a finished stage visible, or replaces an older store; never in place, never half."""
+"""Publishing: one rename makes a finished stage visible, or replaces an older store; never in place, never half.
+
+What a replacement takes out is looked at once it is out of everybody's reach: the store that was there when the conversion
+began is removed, anything else is kept beside the new store. The rename is short, as the caller's fence is held meanwhile;
+removing a store of 10^5 files comes after it.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 from converter.errors import OutputFailed, Refused
-from converter.publishing.stage import LocalStage, failed
+from converter.manifest import ROOT_METADATA
+from converter.publishing.stage import LocalStage, failed, short
 from converter.publishing.zip_stage import ZipStage
 from drivers.location import Location
+from drivers.zarrstore.zipped import holds_store
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
+_ROUNDS = 5
+
+Identity = tuple[object, ...]
+"""What tells a store from another of its name: device, inode, and inode, size and time of its root's metadata."""
+
+
+def identity(place: Path) -> Identity | None:
+    """Who lies there; None where nothing does."""
+    try:
+        found = place.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    roots = [_version(place / name) for name in ROOT_METADATA]
+    # A folder that is no store, and a store in one file, are others when they change.
+    return (found.st_dev, found.st_ino, *roots, None if any(roots) else (found.st_size, found.st_mtime_ns))
+
+
+def _version(file: Path) -> Identity | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def is_replaceable(place: Path) -> bool:
+    """Whether nothing is lost that is no store."""
+    if any((place / name).is_file() for name in ROOT_METADATA):
+        return True
+    if place.is_file():
+        return holds_store(place)
+    return place.is_dir() and not any(place.iterdir())
+
+
+@dataclass(slots=True)
+class LocalPublishing:
+    """From a staged store to its target: `publish` under the caller's fence, then `settle`."""
+
+    stage: LocalStage | ZipStage
+    target: Path
+    replace: bool
+    seen: Identity | None = field(init=False)
+    """What lay there when the conversion began: nothing else is removed for it."""
+
+    def __post_init__(self) -> None:
+        self.seen = identity(self.target)
+
+    @property
+    def swaps(self) -> bool:
+        """False: the old store is there until the new one is."""
+        return False
+
+    def swap(self) -> None:
+        """Nothing to be done before `publish`."""
+
+    def publish(self) -> None:
+        """Rename the staged store to the target and sync its folder.
+
+        Raises Refused where the target exists (and `replace` is not set, or no store lies there now), OutputFailed.
+        """
+        for _ in range(_ROUNDS):
+            if os.path.lexists(self.target):
+                if not self.replace:
+                    raise exists_error(self.target)
+                if not is_replaceable(self.target):
+                    raise no_store(self.target)
+                done = self._exchange()
+            else:
+                done = self._appear()
+            if done:
+                _sync_folder(self.target.parent)
+                return
+        raise exists_error(self.target)
+
+    def _appear(self) -> bool:
+        """False where something is there now."""
+        if _rename(self.stage.store, self.target, _NOREPLACE):
+            return True
+        if os.path.lexists(self.target):
+            return False
+        try:
+            self.stage.store.rename(self.target)
+        except OSError as error:
+            raise failed(f"{self.target.name}: cannot be published", error) from error
+        return True
+
+    def _exchange(self) -> bool:
+        """The staged store becomes the target, and what lay there lies in the stage. False where nothing is there now."""
+        store = self.stage.store
+        self.stage.own([identity(store), self.seen])
+        try:
+            if _rename(store, self.target, _EXCHANGE):
+                return True
+            aside = self._aside()
+            self.target.rename(aside)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise failed(f"{self.target.name}: cannot be replaced", error) from error
+        try:
+            store.rename(self.target)
+        except OSError as error:
+            if not _rename(aside, self.target, _NOREPLACE) and not os.path.lexists(self.target):
+                aside.rename(self.target)
+            raise failed(f"{self.target.name}: cannot be replaced", error) from error
+        aside.rename(store)
+        return True
+
+    def settle(self) -> list[str]:
+        """Keep what was not there when the conversion began; the old store goes with the stage. What to tell of it."""
+        old = self.stage.store
+        if identity(old) in (None, self.seen):
+            return []
+        try:
+            aside = self._aside()
+            old.rename(aside)
+        except OSError:
+            aside = old
+            self.stage.keep()
+        return [f"what came to {self.target.name} during the conversion was not removed; it is now {aside}"]
+
+    def _aside(self) -> Path:
+        return self.target.with_name(f"{short(self.target.name)}.aside-{uuid4().hex[:8]}")
 
 
 def publish(stage: LocalStage | ZipStage, target: Path, *, replace: bool) -> None:
-    """Rename the staged store to `target` and sync its folder.
-
-    Raises Refused when the target exists (and `replace` is not set), OutputFailed. The old store of a replacement is
-    swapped out in one step where the file system can, and removed afterwards.
-    """
-    exists = os.path.lexists(target)
-    if exists and not replace:
-        raise exists_error(target)
-    if exists:
-        _exchange(stage.store, target)
-    elif not _rename(stage.store, target, _NOREPLACE):
-        if os.path.lexists(target):
-            raise exists_error(target)
-        try:
-            stage.store.rename(target)
-        except OSError as error:
-            raise failed(f"{target.name}: cannot be published", error) from error
-    _sync_folder(target.parent)
+    """Publish a staged store over what lies there now. Raises Refused, OutputFailed."""
+    publishing = LocalPublishing(stage, target, replace)
+    publishing.publish()
+    publishing.settle()
 
 
 def exists_error(target: Location) -> Refused:
@@ -43,21 +160,9 @@ def exists_error(target: Location) -> Refused:
     return Refused(f"{target}: exists already; give --exists replace or skip, or another output")
 
 
-def _exchange(store: Path, target: Path) -> None:
-    if _rename(store, target, _EXCHANGE):
-        shutil.rmtree(store, ignore_errors=True)
-        return
-    aside = store.with_name("replaced")
-    try:
-        target.rename(aside)
-        try:
-            store.rename(target)
-        except OSError:
-            aside.rename(target)
-            raise
-    except OSError as error:
-        raise failed(f"{target.name}: cannot be replaced", error) from error
-    shutil.rmtree(aside, ignore_errors=True)
+def no_store(target: Location) -> Refused:
+    """The refusal to replace something that is no store."""
+    return Refused(f"{target}: is no Zarr store, so it is not replaced; remove it, or give another output")
 
 
 def _rename(source: Path, target: Path, flags: int) -> bool:
@@ -71,6 +176,8 @@ def _rename(source: Path, target: Path, flags: int) -> bool:
     code = ctypes.get_errno()
     if code in (errno.ENOSYS, errno.EINVAL, errno.EEXIST):
         return False
+    if code == errno.ENOENT and flags == _EXCHANGE:
+        raise FileNotFoundError(code, os.strerror(code))
     raise failed(f"{target.name}: cannot be published", OSError(code, os.strerror(code)))
 
 

@@ -15,11 +15,11 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 from converter.errors import OutputFailed
@@ -103,6 +103,7 @@ class LocalStage:
     _failure: OSError | None = None
     """The first sync or close that failed. Disks with quotas and network file systems say of a write that it failed there."""
     _syncer: threading.Thread | None = None
+    _kept: bool = False
 
     @property
     def store(self) -> Path:
@@ -175,10 +176,25 @@ class LocalStage:
         except OSError as error:
             raise failed("syncing the output failed", error) from error
 
+    def own(self, stores: Sequence[object]) -> None:
+        """Say before a replacement whose stores may be removed with this stage, should this process die in the middle."""
+        try:
+            (self.folder / OWNER).write_text(json.dumps(this_process() | {"removable": stores}))
+        except OSError as error:
+            raise failed(f"{self.folder}: cannot be written", error) from error
+
+    def keep(self) -> None:
+        """Something of somebody else's lies in the stage: it is not to be removed."""
+        self._kept = True
+
     def discard(self) -> None:
         """Remove the stage and, when it was the last one, the folder of stages."""
         with suppress(OutputFailed):
             self._stop_syncer()
+        if self._kept:
+            with suppress(OSError):
+                (self.folder / OWNER).unlink()  # without it nobody else removes the stage
+            return
         _remove(self.folder)
         with suppress(OSError):
             self.folder.parent.rmdir()
@@ -249,7 +265,7 @@ def _sync_file_system(folder: Path) -> None:
 def open_stage(target: Path) -> LocalStage:
     """A new, empty stage for `target`. Stages whose process on this machine is gone are removed first."""
     stages = target.parent / STAGES
-    folder = stages / f"{os.fsencode(target.name)[:_NAME_BYTES].decode(errors='ignore')}.{uuid4().hex[:12]}"
+    folder = stages / f"{short(target.name)}.{uuid4().hex[:12]}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         collect(stages)
@@ -283,10 +299,26 @@ def collect(stages: Path) -> list[Path]:
 
 def _abandoned(folder: Path) -> bool:
     try:
-        return is_gone(json.loads((folder / OWNER).read_text()))
+        facts = json.loads((folder / OWNER).read_text())
+        return is_gone(facts) and is_removable(folder, facts)
     except (OSError, ValueError, LookupError, TypeError):
         # Killed before it could say whose it is: nothing but the owner is written to a stage before the owner.
         return not (folder / "store").exists() and time.time() - folder.stat().st_mtime > _NAMELESS_S
+
+
+def is_removable(stage: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether what lies in a stage is its own. Killed while it replaced a store, it may hold what somebody else put there."""
+    from converter.publishing.publish import identity
+
+    allowed, store = facts.get("removable"), stage / "store"
+    if allowed is None or not os.path.lexists(store):
+        return True
+    return json.loads(json.dumps(identity(store))) in allowed
+
+
+def short(name: str) -> str:
+    """As much of a name as leaves room for what makes it unique."""
+    return os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore")
 
 
 def _remove(folder: Path) -> None:

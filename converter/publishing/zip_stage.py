@@ -170,6 +170,14 @@ class ZipStage:
         except OSError as error:
             raise failed("syncing the output failed", error) from error
 
+    def own(self, stores: Sequence[object]) -> None:
+        """See LocalStage."""
+        self.place.own(stores)
+
+    def keep(self) -> None:
+        """See LocalStage."""
+        self.place.keep()
+
     def discard(self) -> None:
         """Remove the stage."""
         if self._fd >= 0:

@@ -52,14 +52,14 @@ def beat(engine: Engine, ticket: Ticket, progress: float) -> bool:
     with writing(engine) as connection:
         now = clock(connection)
         here = ticket.holds(State.RUNNING, State.PUBLISHED)
-        row = connection.execute(select(slides.c.progress, slides.c.cancel).where(here)).one_or_none()
+        row = connection.execute(select(slides.c.progress, slides.c.cancel, slides.c.state).where(here)).one_or_none()
         if row is None:
             return False
         values: dict[str, Any] = {"heartbeat": now, "progress": progress}
         if progress != row.progress:  # each image of a slide begins at nothing again
             values["moved"] = now
         connection.execute(slides.update().where(here).values(**values))
-        return not row.cancel
+        return row.state == State.PUBLISHED or not row.cancel  # there is nothing left to be called off
 
 
 def claim_content(engine: Engine, ticket: Ticket, fingerprint: str, options_hash: str) -> str | None:
@@ -85,12 +85,13 @@ def take_over(engine: Engine, ticket: Ticket, fingerprint: str, owner: str) -> b
 def publishing(engine: Engine, ticket: Ticket) -> Generator[None]:
     """Around the rename: the row is locked, so that no newer attempt begins in between, then marked as published.
 
-    Raises Fenced where the ticket no longer counts.
+    The whole ledger may be locked meanwhile: only what takes a moment belongs in here. May be entered again, for a
+    publication of two steps; from the first on it cannot be cancelled. Raises Fenced where the ticket no longer counts.
     """
     with writing(engine) as connection:
-        here = ticket.holds(State.RUNNING)
-        row = connection.execute(select(slides.c.cancel).where(here).with_for_update()).one_or_none()
-        if row is None or row.cancel:
+        here = ticket.holds(State.RUNNING, State.PUBLISHED)
+        row = connection.execute(select(slides.c.cancel, slides.c.state).where(here).with_for_update()).one_or_none()
+        if row is None or (row.cancel and row.state == State.RUNNING):
             raise Fenced(f"slide {ticket.slide}: attempt {ticket.attempt} is over; nothing was published")
         yield
         connection.execute(slides.update().where(here).values(state=State.PUBLISHED))

@@ -40,6 +40,7 @@ log = logging.getLogger("slidemill.attempt")
 _LEDGER_S = 900.0
 """How long a finished conversion waits for a ledger that is away."""
 
+_ROUNDS = 5
 _STORAGE_AWAY = (errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
 """What a network file system or a disk says that is not there any more: nothing about the slide."""
 
@@ -140,16 +141,19 @@ def _is_gone(this: _Attempt) -> bool:
 
 
 def _owner(this: _Attempt, identity: str) -> SlideRow | None:
-    """The slide that this one is a copy of, None where this one is to be converted."""
-    owner = attempts.claim_content(this.engine, this.ticket, identity, this.row.options_hash)
-    if owner is None:
-        return None
-    with this.engine.connect() as connection:
-        row = slide_by_id(connection, owner)
-    if row is not None and _stands(row):
-        return row
-    attempts.take_over(this.engine, this.ticket, identity, owner)
-    return None
+    """The slide that this one is a copy of, None where this one is to be converted. Raises Busy."""
+    for _ in range(_ROUNDS):
+        owner = attempts.claim_content(this.engine, this.ticket, identity, this.row.options_hash)
+        if owner is None:
+            return None
+        with this.engine.connect() as connection:
+            row = slide_by_id(connection, owner)
+        if row is not None and _stands(row):
+            return row
+        if attempts.take_over(this.engine, this.ticket, identity, owner):
+            return None
+        # Refused: another copy became the owner meanwhile, and this one may be a copy of that.
+    raise Busy(f"{this.row.path}: its copies come and go; tried again later")
 
 
 def _stands(row: SlideRow) -> bool:

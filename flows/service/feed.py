@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, and_, func, or_, select
 
 from flows.ledger.database import alone, clock, writing
-from flows.ledger.tables import OPEN, State, slides
+from flows.ledger.tables import OPEN, QUEUED, State, slides
 from flows.service.dispatch import Dispatcher, EngineUnavailable
 from flows.settings import QUEUES, Settings
 
@@ -67,7 +67,8 @@ def take_along(engine: Engine, settings: Settings, flow_run: str) -> Ticketed | 
         size = connection.execute(select(slides.c.bytes).where(slides.c.id == chosen.id)).scalar_one()
         if size > settings.limits.small_bytes:
             return None
-        _mark(connection, chosen, now, flow_run)
+        if not _mark(connection, chosen, now, flow_run):
+            return None
     return chosen
 
 
@@ -75,15 +76,15 @@ def _hand_out(connection: Connection, settings: Settings) -> list[Ticketed]:
     """Raise the attempt of the next slides and mark them as submitted."""
     now = clock(connection)
     chosen = [slide for queue in QUEUES for slide in _choose(connection, settings, queue, now)]
-    for slide in chosen:
-        _mark(connection, slide, now, None)
-    return chosen
+    return [slide for slide in chosen if _mark(connection, slide, now, None)]
 
 
-def _mark(connection: Connection, slide: Ticketed, now: float, flow_run: str | None) -> None:
+def _mark(connection: Connection, slide: Ticketed, now: float, flow_run: str | None) -> bool:
+    """Hand a slide out. False where it is not due any more: it may have been cancelled since it was chosen."""
     values = {"state": State.SUBMITTED, "attempt": slide.attempt, "submitted": now, "flow_run": flow_run, "process": None}
     cleared = {"heartbeat": None, "progress": None, "started": None}
-    connection.execute(slides.update().where(slides.c.id == slide.id).values(**values, **cleared))
+    due = (slides.c.id == slide.id, slides.c.attempt == slide.attempt - 1, slides.c.state.in_(QUEUED))
+    return connection.execute(slides.update().where(*due).values(**values, **cleared)).rowcount > 0
 
 
 def _choose(connection: Connection, settings: Settings, queue: str, now: float, most: int | None = None) -> list[Ticketed]:

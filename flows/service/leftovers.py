@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.process import same_process
-from converter.publishing.stage import OWNER, STAGES
+from converter.publishing.stage import OWNER, STAGES, is_removable
 from flows.ledger.rows import SlideRow
 from flows.service.process import parsed, pid_here
 
@@ -46,6 +46,7 @@ def _stages(folder: Path) -> Iterator[Path]:
 
 def _is_of(stage: Path, process: Mapping[str, Any]) -> bool:
     try:
-        return same_process(json.loads((stage / OWNER).read_text()), process)
+        owner = json.loads((stage / OWNER).read_text())
+        return same_process(owner, process) and is_removable(stage, owner)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False

@@ -19,7 +19,8 @@ from converter.checking.verify import verify_store
 from converter.errors import Busy, OutputFailed, Refused
 from converter.objects.client import Client
 from converter.publishing.claim import Claim, Lost
-from converter.publishing.object_stage import open_object_stage
+from converter.publishing.object_stage import ObjectStage, open_object_stage
+from converter.publishing.seal import seal
 from drivers import open_slide
 from drivers.location import Url
 from drivers.model import Slide
@@ -85,7 +86,7 @@ def test_a_claim_keeps_others_out_until_it_is_old(
     assert verify_store(target, slide=slide, depth="full").violations == []
     before = contents(object_server, target.text)
     with pytest.raises(Lost, match="another run"):  # it wakes up
-        dead.publish(replace=False)
+        dead.publish()
     with pytest.raises(Lost):
         dead.write("0/c/9/9/9", [b"late"])
     dead.discard()
@@ -183,7 +184,7 @@ def test_a_root_of_somebody_else_is_not_replaced(object_server: ObjectServer, ta
         else:
             stage.client.wait(late_root(stage, client))
         with pytest.raises(Refused, match="exists already"):
-            stage.publish(replace=False)
+            stage.publish()
         stage.discard()
         assert contents(object_server, target.text)["zarr.json"] == b"theirs"
         obstore.delete(client, ["zarr.json", "0/c/0"])
@@ -191,24 +192,81 @@ def test_a_root_of_somebody_else_is_not_replaced(object_server: ObjectServer, ta
 
 async def late_root(stage: Any, client: Any) -> None:
     """Let a root appear between the last look and our put."""
-    really = stage.client.create
+    really = stage.client.change
 
-    async def create(key: str, data: bytes) -> str | None:
-        if key.endswith("zarr.json"):
-            obstore.put(client, "zarr.json", b"theirs")
-        return await really(key, data)
+    async def change(key: str, data: bytes, etag: str) -> str | None:
+        obstore.put(client, "zarr.json", b"theirs")
+        return await really(key, data, etag)
 
-    stage.client = _Late(stage.client, create)
+    stage.client = _Late(stage.client, change)
 
 
 class _Late:
-    """A client whose `create` is another."""
+    """A client whose `change` is another."""
 
-    def __init__(self, client: Client, create: Any) -> None:
-        self._client, self.create = client, create
+    def __init__(self, client: Client, change: Any) -> None:
+        self._client, self.change = client, change
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+
+def test_a_run_suspended_before_its_root_put_never_publishes_over_the_one_that_took_over(
+    object_server: ObjectServer, target: Url, slide: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has asked for the last time whether its claim holds, and the only request that is left is its root."""
+    client, sent = object_server.client(folder_of(target.text)), list[str]()
+    suspended = stage_at(target)
+    suspended.write("0/c/0/0/0", [b"of the older run"])
+    suspended.write_root("zarr.json", b"the older root")
+    suspended.sync()
+    really = suspended.client.change
+
+    async def change(key: str, data: bytes, etag: str) -> str | None:
+        assert bytes(obstore.get(client, "zarr.json").bytes()) != data
+        other_host(object_server, target)
+        with monkeypatch.context() as patch:
+            patch.setattr("converter.publishing.claim.LEASE_S", -1.0)
+            await asyncio.to_thread(converted, slide, target)
+        sent.append(key)
+        return await really(key, data, etag)
+
+    suspended.client = _Late(suspended.client, change)
+    monkeypatch.setattr("converter.publishing.object_stage.PUBLISH_S", 90.0)
+    with pytest.raises(Lost, match="another run"):
+        suspended.publish()
+    suspended.discard()
+    assert sent
+    assert verify_store(target, slide=slide, depth="full").violations == []
+    assert {name.partition("/")[0] for name in object_server.objects(target.text.rpartition("/")[0])} == {"x.zarr"}
+
+
+def test_a_seal_without_its_run_is_in_nobodys_way(object_server: ObjectServer, target: Url, slide: Slide) -> None:
+    client = object_server.client(folder_of(target.text))
+    obstore.put(client, "zarr.json", seal("dead"))
+    assert not opens(target)
+    converted(slide, target)
+    assert verify_store(target, slide=slide).violations == []
+
+
+def test_what_an_older_run_wrote_at_the_very_end_is_found(
+    object_server: ObjectServer, target: Url, slide: Slide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request was on its way while the newer run listed what is there: the newer one looks once more."""
+    client = object_server.client(folder_of(target.text))
+    stage_at(target).client.close()
+    other_host(object_server, target)
+    monkeypatch.setattr("converter.publishing.claim.LEASE_S", -1.0)
+    really = ObjectStage._put_bound
+
+    async def put(stage: ObjectStage, key: str, data: bytes, place: str) -> None:
+        await really(stage, key, data, place)
+        obstore.put(client, "0/c/0/0/0", b"late")
+
+    monkeypatch.setattr(ObjectStage, "_put_bound", put)
+    with pytest.raises(OutputFailed, match="0/c/0/0/0"):
+        converted(slide, target)
+    assert not opens(target)
 
 
 # -- interrupts and kills --

@@ -106,7 +106,7 @@ def test_more_keys_than_a_page(object_server: ObjectServer, target: Url) -> None
     write_manifest(stage)
     stage.write_root("zarr.json", b"{}")
     stage.sync()
-    stage.publish(replace=False)
+    stage.publish()
     stage.discard()
     assert len(object_server.objects(target.text)) == 1102
     assert not [v for v in verify_store(target, depth="full").violations if v.startswith("0/c/")]

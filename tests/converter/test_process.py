@@ -65,7 +65,7 @@ def test_where_the_machine_cannot_be_told_nobody_is_gone(missing: str, monkeypat
     if missing == "_BOOT":
         monkeypatch.setattr(processes, "_BOOT", Path("/nowhere"))
     else:  # as after `unshare --pid` without a /proc of its own
-        monkeypatch.setattr("converter.process.os.readlink", lambda _: "99999")
+        monkeypatch.setattr(Path, "readlink", lambda _: Path("99999"))
     assert not is_gone(this_process() | DEAD)
     assert not lives_here(this_process())
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,8 @@ import zarr
 
 from converter.checking.verify import verify_store
 from converter.errors import Cancelled, NoSpace, OutputFailed, Refused, SourceChanged
-from converter.publishing.publish import publish
+from converter.publishing import publish as publish_module
+from converter.publishing.publish import identity, publish
 from converter.publishing.stage import OWNER, STAGES, collect, open_stage
 from drivers.errors import Unreadable
 from drivers.model import Slide
@@ -219,6 +221,65 @@ def test_slide_is_never_its_own_target(out: Path) -> None:
     with pytest.raises(Refused):
         converted(slide, link, exists="replace")
     assert slide.path.read_bytes() == b"slide 1"
+
+
+@pytest.mark.parametrize(
+    "case", list(product(["a letter", "another store"], ["while it converts", "under the exchange"], [True, False]))
+)
+def test_a_replacement_removes_only_the_store_that_it_saw(
+    slide: Slide, out: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[str, str, bool]
+) -> None:
+    what, moment, atomic = case
+    target, published = out / "x.zarr", list[Path]()
+    converted(slide, target)
+
+    def somebody_comes(*_: object) -> None:
+        if not published:
+            published.append(target)
+            target.rename(out / "gone")
+            target.mkdir()
+            (target / ("letter.txt" if what == "a letter" else "zarr.json")).write_text("theirs")
+
+    name = "is_replaceable" if moment == "while it converts" else "identity"
+    really = getattr(publish_module, name)
+    rename = publish_module._rename
+    if moment == "while it converts":
+        monkeypatch.setattr(publish_module, name, lambda place: (somebody_comes(), really(place))[1])
+    elif atomic:
+        monkeypatch.setattr(publish_module, "_rename", lambda *given: (somebody_comes(), rename(*given))[1])
+    if not atomic:
+        monkeypatch.setattr(
+            publish_module, "_rename", lambda *_: (moment == "under the exchange" and somebody_comes(), False)[1]
+        )
+    other = slide_in(slide.path.parent, 2)
+    if what == "a letter" and moment == "while it converts":
+        with pytest.raises(Refused, match="no Zarr store"):
+            converted(other, target, exists="replace")
+        assert (target / "letter.txt").read_text() == "theirs"
+        return
+    receipt = converted(other, target, exists="replace")
+    assert verify_store(target, slide=other).ok
+    aside = next(path for path in out.iterdir() if ".aside-" in path.name)
+    assert next(aside.iterdir()).read_text() == "theirs"
+    assert [warning for warning in receipt.warnings if str(aside) in warning]
+    assert names(out) == sorted(["gone", "x.zarr", aside.name])
+
+
+def test_killed_in_a_replacement_a_stage_with_what_is_not_ours_stays(slide: Slide, out: Path) -> None:
+    target = out / "x.zarr"
+    converted(slide, target)
+    for theirs in (False, True):
+        stage = open_stage(target)
+        stage.write("zarr.json", [b"new"])
+        stage.own([identity(stage.store), identity(target)])
+        facts = json.loads((stage.folder / OWNER).read_text())
+        (stage.folder / OWNER).write_text(json.dumps(facts | {"started": "1"}))
+        if theirs:
+            shutil.rmtree(stage.store)
+            stage.store.mkdir()
+            (stage.store / "letter.txt").write_text("dear")
+        assert collect(out / STAGES) == ([] if theirs else [stage.folder])
+        assert stage.folder.exists() is theirs
 
 
 def test_what_is_no_store_is_not_replaced(slide: Slide, out: Path) -> None:
@@ -442,10 +503,14 @@ def test_writers_never_wait_for_a_sync_that_failed(out: Path, monkeypatch: pytes
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("converter.publishing.stage.os.close", close)
-    with pytest.raises(OutputFailed, match="Input/output"):  # noqa: PT012 - one of them must fail, whichever
+
+    def work() -> None:
         for number in range(200):
             stage.write(str(number), [b"x"])
         stage.sync()
+
+    with pytest.raises(OutputFailed, match="Input/output"):
+        work()
     with pytest.raises(OutputFailed, match="Input/output"):
         stage.write("after", [b"x"])
     monkeypatch.undo()

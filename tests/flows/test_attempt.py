@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from flows.ledger import attempts
 from flows.ledger.attempts import Fenced, Ticket
@@ -123,6 +124,39 @@ def test_a_copy_whose_first_output_was_removed_is_converted(here: Bench, slide: 
     shutil.rmtree(here.place / "out" / "a.ome.zarr")
     assert run(here, second) == State.DONE
     assert stores(here) == ["b.ome.zarr"]
+
+
+def test_of_two_copies_that_take_over_one_is_converted(here: Bench, slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one took over between this one's look and its own take-over."""
+    first, second, third = (submitted(here, slide, name) for name in ("a.svs", "b.svs", "c.svs"))
+    run(here, first)
+    shutil.rmtree(here.place / "out" / "a.ome.zarr")
+    really, raced = attempts.take_over, list[Ticket]()
+
+    def take_over(engine: Engine, ticket: Ticket, fingerprint: str, owner: str) -> bool:
+        if not raced:
+            raced.append(ticket)
+            assert run(here, third) == State.DONE
+        return really(engine, ticket, fingerprint, owner)
+
+    monkeypatch.setattr(attempts, "take_over", take_over)
+    assert run(here, second) == State.DUPLICATE
+    assert here.row("b.svs").same_as == third.slide
+    assert stores(here) == ["c.ome.zarr"]
+
+
+def test_a_publication_of_two_steps_cannot_be_cancelled_in_between(here: Bench, slide: Path) -> None:
+    ticket = submitted(here, slide)
+    attempts.start(here.engine, ticket, this_process())
+    with attempts.publishing(here.engine, ticket):
+        pass
+    here.change(ticket.slide, cancel=True)
+    assert attempts.beat(here.engine, ticket, 1.0)
+    with attempts.publishing(here.engine, ticket):
+        pass
+    here.change(ticket.slide, attempt=2)
+    with pytest.raises(Fenced), attempts.publishing(here.engine, ticket):
+        pytest.fail("an older attempt went through the fence")
 
 
 def test_a_copy_of_a_cancelled_slide_is_converted(here: Bench, slide: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from flows.engine.report import ended
 from flows.ledger.database import clock
 from flows.ledger.tables import State, slides
+from flows.service import feed as feeding
 from flows.service.feed import take_along
 from tests.flows.parts import Bench, bench
 
@@ -166,3 +167,20 @@ def test_small_slides_are_bounded_within_the_share_of_a_folder(here: Bench) -> N
     add(here, "b")
     here.feed()
     assert sorted(order(here)) == ["a00", "a01", "b"]
+
+
+def test_a_cancel_between_choosing_and_handing_out_counts(here: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL others write between the two; here the same connection plays them."""
+    for name in ("a", "b"):
+        add(here, name)
+    really = feeding._choose
+
+    def choose(connection: Any, *rest: Any, **more: Any) -> Any:
+        chosen = really(connection, *rest, **more)
+        connection.execute(slides.update().where(slides.c.id == "a").values(state=State.CANCELLED, reason="cancelled"))
+        return chosen
+
+    monkeypatch.setattr(feeding, "_choose", choose)
+    assert here.feed() == 1
+    assert here.states() == {"a.svs": "cancelled", "b.svs": "submitted"}
+    assert here.row("a.svs").attempt == 0
