@@ -218,14 +218,19 @@ def _transformation_rules(group: Group, i: int, arrays: Sequence[Any]) -> Iterat
         fits = abs(whole / factor - size) <= 1 + 1e-6 if axis in "yx" else abs(factor - 1) < 1e-9 and size == whole
         yield where, None if fits else f"size {size} of {axis} does not fit factor {factor:g} of {whole}"
     if i:
-        yield where, _translation_fault(group, (scale, base[0]), moved)
+        yield where, _translation_fault(group, _centres(group, i, (scale, base[0])), moved)
 
 
-def _translation_fault(
-    group: Group, scales: tuple[Sequence[float], Sequence[float]], moved: list[float] | None
-) -> str | None:
-    nearest = group.multiscale.get("type") == "nearest"
-    wanted = [0.0 if nearest else (s - b) / 2 for s, b in zip(*scales, strict=True)]
+def _centres(group: Group, i: int, scales: tuple[Sequence[float], Sequence[float]]) -> list[float]:
+    """Where the first pixel lies: at its centre; of `nearest` where that of the level above lies, which it takes."""
+    native = group.multiscale.get("metadata", {}).get("native_levels", [0])
+    if group.multiscale.get("type") == "nearest" and i not in native:
+        above = _transformations(group, i - 1)
+        return list(above[1]) if above is not None and above[1] is not None else [0.0] * len(scales[0])
+    return [(s - b) / 2 for s, b in zip(*scales, strict=True)]
+
+
+def _translation_fault(group: Group, wanted: list[float], moved: list[float] | None) -> str | None:
     if moved is None:
         return "has no half-pixel translation" if any(wanted) and group.own else None
     close = all(abs(a - b) <= 1e-6 * max(1.0, abs(b)) for a, b in zip(moved, wanted, strict=True))

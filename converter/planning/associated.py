@@ -9,15 +9,24 @@ from drivers.discovery import translated
 from drivers.geometry import Box
 from drivers.model import Scene, Slide
 
+_LEAST_SIDE = 4
+"""Some scanners write a strip of 256 x 1 where they have no thumbnail."""
+
 
 def decodable(slide: Slide, roles: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(roles whose every stored tile decodes, warnings that name the others). Reads them tile by tile and keeps none.
+    """(roles that show something and whose every stored tile decodes, warnings that name the others).
+
+    Reads them tile by tile and keeps none.
 
     They are small, and a part of one in the store would be worth nothing. What only a retry can help is raised.
     """
     kept: list[str] = []
     warnings: list[str] = []
     for role in roles:
+        shape = slide.associated[role].shape
+        if min(shape.y, shape.x) < _LEAST_SIDE:
+            warnings.append(f"the {role} image of {shape.x}x{shape.y} pixels shows nothing and is left out")
+            continue
         try:
             _read(slide.associated[role])
         except Exception as raised:

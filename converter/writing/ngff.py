@@ -22,10 +22,12 @@ _COLORS = ("00FF00", "FF0000", "0000FF", "FF00FF", "00FFFF", "FFFF00")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Lowest and highest sample per channel, seen on the coarsest level."""
+    """Per channel, seen on the coarsest level: lowest and highest sample, and what is worth showing of that."""
 
     low: Sequence[float]
     high: Sequence[float]
+    start: Sequence[float]
+    end: Sequence[float]
 
 
 def encoded(value: Any) -> bytes:
@@ -122,9 +124,22 @@ def _transformations(scene: Scene, image: ImagePlan, i: int) -> list[Json]:
     found: list[Json] = [{"type": "scale", "scale": scale}]
     if i > 0:
         first = [_size(scene, a) or 1.0 for a in image.axes]
-        moved = 0.0 if level.source.method == "nearest" else 0.5
-        found.append({"type": "translation", "translation": [(s - f) * moved for s, f in zip(scale, first, strict=True)]})
+        moved = _moved(image, i)
+        shift = [f * moved.get(a, 0.0) for f, a in zip(first, image.axes, strict=True)]
+        found.append({"type": "translation", "translation": shift})
     return found
+
+
+def _moved(image: ImagePlan, i: int) -> dict[str, float]:
+    """How far the centre of a level's first pixel lies from that of level 0, in pixels of level 0.
+
+    Half of what its pixel is larger, where it covers all that it stands for; `nearest` takes the first of the pixels above it
+    and so lies where that does, below a level of the slide too.
+    """
+    level = image.levels[i]
+    if level.source.method == "nearest":
+        return _moved(image, level.source.origin)
+    return {axis: (factor - 1) / 2 for axis, factor in zip("yx", level.factor, strict=True)}
 
 
 def _omero(scene: Scene, image: ImagePlan, window: Window) -> Json:
@@ -144,10 +159,12 @@ def _omero_channel(scene: Scene, image: ImagePlan, c: int, window: Window) -> Js
     low, high = _limits(scene, image.dtype, (window.low[c], window.high[c]))
     if channel.window is not None:
         start, end = channel.window
-    elif scene.rgb or image.dtype.itemsize == 1:
+    elif image.dtype.itemsize == 1:
         start, end = low, high
+    elif scene.rgb and c < 3:
+        start, end = min(0, *window.low[:3]), max(window.end[:3])  # one window for all three: the hue stays
     else:
-        start, end = window.low[c], window.high[c]
+        start, end = window.start[c], window.end[c]
     if image.dtype.kind == "f" and np.isfinite([start, end]).all():
         low, high = min(low, start), max(high, end)
     start, end = max(low, start), min(high, end)

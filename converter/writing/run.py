@@ -22,8 +22,8 @@ from converter.planning.image import ImagePlan, LevelPlan
 from converter.planning.jobs import job_shape, jobs, segments, worker_count
 from converter.publishing.stage import Stage
 from converter.straddlers import Straddlers
-from converter.writing.ngff import Window
 from converter.writing.regions import Regions
+from converter.writing.seen import SeenWindow
 from converter.writing.sharding import LevelWriter, level_writer
 from drivers.discovery import translated
 from drivers.errors import Damaged, DriverError
@@ -65,37 +65,6 @@ class Damage:
             self.count += 1
             if len(self.named) < 100:
                 self.named.append(what)
-
-
-@dataclass(slots=True)
-class SeenWindow:
-    """Lowest and highest sample per channel of an image's coarsest level."""
-
-    _low: list[float] = field(default_factory=list[float])
-    _high: list[float] = field(default_factory=list[float])
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def begin(self, channels: int) -> None:
-        """Start over, for an image of so many channels."""
-        self._low, self._high = [float("inf")] * channels, [float("-inf")] * channels
-
-    def add(self, box: Box, pixels: Pixels) -> None:
-        """Take in pixels of `box`; not-a-number does not count."""
-        for c in range(pixels.shape[1]):
-            values = pixels[:, c]
-            if values.dtype.kind == "f":
-                values = values[np.isfinite(values)]
-            if values.size:
-                with self._lock:
-                    at = box.start.c + c
-                    self._low[at] = min(self._low[at], float(values.min()))
-                    self._high[at] = max(self._high[at], float(values.max()))
-
-    def seen(self) -> Window:
-        """The range per channel, 0 to 0 where there was no number."""
-        known = [low <= high for low, high in zip(self._low, self._high, strict=True)]
-        low = [v if ok else 0.0 for v, ok in zip(self._low, known, strict=True)]
-        return Window(low, [v if ok else 0.0 for v, ok in zip(self._high, known, strict=True)])
 
 
 @dataclass(slots=True)

@@ -43,6 +43,8 @@ class Embedded:
     """JPEG 2000 of one tile, in colours that are shown as stored."""
     ycbcr: bool = False
     """JPEG 2000 whose samples are sYCC, all of one size: GDAL gives them as they are stored."""
+    color_space: int | None = None
+    """Enumerated colour space of a JP2 file."""
     icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -170,6 +172,7 @@ def _jp2(source: ByteSource, found: Embedded) -> None:
             space = _jp2_header(source, (start, stop), found)
         elif name == b"jp2c":
             found.at_once = is_plain(space) and is_untiled(source, start)
+            found.color_space = space
             found.ycbcr = space == SYCC and not has_reduced_chroma(source.read(start, min(_HEADER, stop - start)))
             return
 

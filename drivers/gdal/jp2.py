@@ -12,7 +12,7 @@ import struct
 
 import numpy as np
 
-from drivers.errors import Damaged
+from drivers.errors import Damaged, Unsupported
 from drivers.files import ByteSource
 from drivers.gdal.dataset import Source
 from drivers.model import Pixels
@@ -21,6 +21,8 @@ MOST_BYTES = 4 << 30
 """What decoding at once may take, also on a large machine: an RGB picture of 8 bits with 286 megapixels."""
 _SIZ = struct.Struct(">8I")
 SYCC = 18
+SHOWN = {None, 0, 12, 15, 16, 17, SYCC, 20, 21}
+"""Enumerated spaces (ITU-T T.801, table M.25) that are shown as RGB, grey or inks; CIELab, e-sYCC, ... would be wrong."""
 _PLAIN = {16, 17}
 """Enumerated colour spaces whose samples are shown as stored: sRGB and grey (ITU-T T.800, table I.10)."""
 
@@ -41,6 +43,12 @@ def is_untiled(source: ByteSource, codestream: int) -> bool:
     marker = source.read(codestream + 2, 2)
     width, height, _, _, tile_x, tile_y, tile_left, tile_top = _SIZ.unpack(source.read(codestream + 8, _SIZ.size))
     return marker == b"\xff\x51" and tile_left + tile_x >= width and tile_top + tile_y >= height
+
+
+def require_shown(name: str, color_space: int | None) -> None:
+    """Raise Unsupported for a colour space whose samples would be taken for RGB."""
+    if color_space not in SHOWN:
+        raise Unsupported(f"{name}: JPEG 2000 of colour space {color_space} is not read; convert it to RGB first")
 
 
 def is_plain(color_space: int | None) -> bool:

@@ -15,6 +15,7 @@ from drivers.gdal.dataset import Handles, Source, environment, open_dataset
 from drivers.gdal.embedded import Embedded, embedded, pixel_size_um, profile
 from drivers.gdal.exif import Exif, exif_of
 from drivers.gdal.ground import ground_size
+from drivers.gdal.jp2 import require_shown
 from drivers.gdal.kinds import Kind
 from drivers.gdal.level import Bands, bands_of, build_level
 from drivers.gdal.spool import Spool
@@ -49,6 +50,7 @@ def open_picture(path: Path, kind: Kind, driver: str) -> Slide:
     try:
         kept = embedded(file, kind)
         kind = replace(kind, progressive=kept.progressive, at_once=kept.at_once, ycbcr=kept.ycbcr)
+        require_shown(path.name, kept.color_space)
         picture = _Picture(Source(path, kind), file, kept, exif_of(kept.exif))
         with environment(kind):
             return _slide(picture, driver)

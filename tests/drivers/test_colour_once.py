@@ -280,3 +280,14 @@ def test_what_a_stream_tells_behind_a_long_profile(tmp_path: Path, *, wide: bool
     near(read(dicom(tmp_path / "x.dcm", behind, "YBR_FULL", JPEG2000)), picture(), 0)
     near(read(tiff(tmp_path / "x.tif", behind, 34712, "ycbcr")), picture(), 0)
     near(read(tiff(tmp_path / "x.svs", behind, 33003, "rgb", APERIO)), picture(), 0)
+
+
+@pytest.mark.parametrize("space", [1, 3, 14, 24])
+def test_a_jp2_of_another_colour_space_is_not_shown_as_rgb(tmp_path: Path, space: int) -> None:
+    stream = bytearray(j2k(picture(), mct=True, jp2=True, space="srgb"))
+    at = stream.index(b"colr") + 7
+    assert stream[at : at + 4] == (16).to_bytes(4, "big")
+    stream[at : at + 4] = space.to_bytes(4, "big")
+    (tmp_path / "x.jp2").write_bytes(stream)
+    with pytest.raises(Unsupported, match=f"colour space {space}"):
+        read(tmp_path / "x.jp2")
