@@ -84,6 +84,8 @@ def _scene(library: Library, slide: Any, vendor: str) -> tuple[Scene, list[str]]
         warnings.append("OpenSlide shows fluorescence of this format as RGB")
     if properties.get("hamamatsu.BitsPerPixel", "").strip() == "36":
         warnings.append("OpenSlide shows the upper 8 of the 12 bits of this format")
+    if vendor == "hamamatsu" and "openslide.mpp-x" not in properties:
+        warnings.append("the index file states no pixel size: where its last lines are missing, copy it again")
     profile = slide.color_profile
     scene = Scene(
         name=library.path.stem,

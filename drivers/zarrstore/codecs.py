@@ -142,6 +142,10 @@ def _blocks(name: str, data: Any, size: int, room: int) -> Any:
     if claimed > room:
         raise LimitExceeded(f"inflates to {claimed} bytes where a chunk has {size}: it is damaged")
     if name == "blosc":
+        # Its decoder reads on past the end of a buffer that is too short, and gives what lies there.
+        stored = int.from_bytes(bytes(data[12:16]), "little")
+        if len(data) < max(16, stored):
+            raise Damaged(f"has {len(data)} of its {stored} bytes: it is cut short")
         return imagecodecs.blosc_decode(data, numthreads=1)
     return imagecodecs.lz4_decode(bytes(data[4:]), out=claimed)
 

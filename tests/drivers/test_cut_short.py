@@ -1,0 +1,141 @@
+"""A file that lacks its end, or a set that lacks a file, never passes for the whole one: it is an error, the same, or told.
+
+The truth is what the whole file gives. Everyday tests take the fastest sample of each driver and few places; `slow` ones all
+samples, fifty places counted from the end, and every mark that a structure begins with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers import open_slide, paint
+from drivers.errors import DriverError
+from drivers.geometry import Box
+from tests.conftest import SHARED_SAMPLES
+from tests.drivers.test_conformance import made_samples
+from tests.support.shared import Sample
+
+FEW = {
+    "nd2": "deflated.nd2",
+    "lif": "stack.lif",
+    "czi": "Gray16-none.czi",
+    "dicom": "cine.dcm",
+    "gdal": "grey-16.png",
+    "jpeg": "quarter.jpg",
+    "ndpi": "one-level.ndpi",
+    "afi": "single.afi",
+    "mrxs": "slide.mrxs",
+    "vmu": "slide.vmu",
+    "scn": "old-schema.scn",
+    "vsi": "colour.vsi",
+    "blosc": "0.1.zarr",
+}
+"""Of each kind of container one that is read in a moment."""
+SAMPLES = {sample.name: sample for sample in made_samples()}
+MARKS = re.compile(
+    rb"ZISRAW|II\*\0|\xff\xd8\xff|\xff\xda|IDAT|IEND|\xda\xce\xbe\x0a|\x2a\x00\x00\x00\x70|\xfe\xff\x00\xe0|</|PK"
+)
+NEAR = (1, 2, 3, 4, 7, 8, 12, 16, 20, 32, 64, 100, 128, 256, 512, 1024, 2048, 4096)
+SMALL = 3 << 20
+
+
+def shown(path: Path) -> tuple[list[Any], set[str]]:
+    """All that a slide says of its pixels, with their hashes; and its warnings."""
+    with open_slide(path) as slide:
+        found: list[Any] = []
+        for role, scene in [*enumerate(slide.scenes), *sorted(slide.associated.items())]:
+            pixels = [
+                (tuple(level.shape), level.scale, hashlib.sha1(paint(level, Box.of(level.shape)).tobytes()).hexdigest())
+                for level in scene.levels
+            ]
+            names = [channel.name for channel in scene.channels]
+            found.append((role, scene.rgb, str(scene.dtype), names, scene.pixel_size, pixels))
+        return found, set(slide.warnings)
+
+
+def places(data: bytes, many: int, seed: str) -> list[int]:
+    """How many bytes are cut off: few, shares of the whole, by chance, and where structures begin."""
+    size, chance = len(data), random.Random(seed)
+    near = [*NEAR, *(size * i // 16 for i in range(1, 16)), *(chance.randint(1, size) for _ in range(16))]
+    marks = [size - match.start() for match in MARKS.finditer(data)]
+    if many < 50:
+        near, marks = [1, *chance.sample(near, many - 1)], chance.sample(marks, min(1, len(marks)))
+    return sorted({n for n in (*near, *marks[:100]) if 0 < n < size})
+
+
+def may_be_absent(driver: str, path: Path) -> bool:
+    """Whether the rest is a whole slide by its format: chunks of Zarr that hold the fill value, levels of DICOM."""
+    return (driver == "omezarr" and path.name[0] in "0123456789") or driver == "dicom"
+
+
+def wrong(path: Path, driver: str, many: int) -> Iterator[str]:
+    """What passes for the whole slide and is not. The files of `path`, a copy, are cut one at a time, and then absent."""
+    whole, known = shown(path)
+    files = sorted(file for file in path.parent.rglob("*") if file.is_file())
+    if len(files) > 4:
+        files = random.Random(path.name).sample(files, 4 if many < 50 else min(len(files), 8))
+    for file in files:
+        data = file.read_bytes()
+        cuts: list[int | None] = [*places(data, many, file.name)]
+        if file != path and not may_be_absent(driver, file):
+            cuts.append(None)
+        for cut in cuts:
+            if cut is None:
+                file.unlink()
+            else:
+                file.write_bytes(data[:-cut])
+            try:
+                found, warnings = shown(path)
+                if found != whole and warnings <= known:
+                    yield f"{file.name} without {'all' if cut is None else cut} of its {len(data)} bytes"
+            except DriverError:
+                pass
+            file.write_bytes(data)
+
+
+def made(sample: Sample, folder: Path) -> Path:
+    """The sample alone in a folder."""
+    assert sample.maker is not None
+    sample.maker(folder / sample.name)
+    return folder / sample.name
+
+
+@pytest.mark.parametrize("name", FEW.values())
+def test_what_is_cut_short_is_never_whole(tmp_path: Path, name: str) -> None:
+    sample = SAMPLES[name]
+    assert not list(wrong(made(sample, tmp_path), str(sample.facts["driver"]), 5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_is_cut_short_is_never_whole_at_any_place(tmp_path: Path, name: str) -> None:
+    sample = SAMPLES[name]
+    assert not list(wrong(made(sample, tmp_path), str(sample.facts["driver"]), 50))
+
+
+REAL = sorted(
+    p
+    for p in (SHARED_SAMPLES.rglob("*") if SHARED_SAMPLES.is_dir() else [])
+    if p.is_file() and p.suffix not in {".tsv", ".md", ".txt"} and p.stat().st_size < SMALL and "broken" not in p.parts
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", REAL or [None], ids=lambda p: "none" if p is None else p.name)
+def test_real_files_that_are_cut_short(tmp_path: Path, path: Path | None) -> None:
+    if path is None:
+        pytest.skip("no shared samples beside the project")
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    try:
+        shown(copy)
+    except DriverError:
+        pytest.skip("a part of a set, or refused")
+    assert not list(wrong(copy, "", 50))
