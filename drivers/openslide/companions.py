@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from drivers.errors import Incomplete, UnsafePath
+from drivers.errors import Damaged, Incomplete, UnsafePath
 from drivers.files import open_source
 from drivers.limits import LIMITS, check
 
@@ -20,20 +20,33 @@ def companions(path: Path, vendor: str) -> list[Path]:
         index = folder / "Slidedat.ini"
         return [_inside(path, index), *(_inside(path, folder / name) for name in _names(index, _MIRAX_KEY))]
     if vendor == "hamamatsu":
+        _check_order(path)
         named = [path.parent / name for name in _names(path, _VMS_KEY)]
         # OpenSlide does without the optimisation file.
         return [_inside(path, other) for other in named if other.suffix.lower() != ".opt" or other.exists()]
     return []
 
 
-def _names(index: Path, pattern: re.Pattern[str]) -> list[str]:
+def _check_order(index: Path) -> None:
+    """Raises Damaged for a VMU index without PixelOrder: OpenSlide 4.0.1 ends the process on one."""
+    lines = _lines(index)
+    if any(line.lstrip("\ufeff").startswith("[Uncompressed") for line in lines) and not any(
+        re.match(r"\s*PixelOrder\s*=\s*\S", line) for line in lines
+    ):
+        raise Damaged(f"{index.name}: states no PixelOrder: it is cut short; copy it again")
+
+
+def _lines(index: Path) -> list[str]:
     source = open_source(index)
     try:
         check(f"{index.name}: its size", source.size, LIMITS.metadata_bytes)
-        lines = source.read(0, source.size).decode("utf-8", "replace").splitlines()
+        return source.read(0, source.size).decode("utf-8", "replace").splitlines()
     finally:
         source.close()
-    found = [match[1] for line in lines if (match := pattern.match(line.strip()))]
+
+
+def _names(index: Path, pattern: re.Pattern[str]) -> list[str]:
+    found = [match[1] for line in _lines(index) if (match := pattern.match(line.strip()))]
     return list(dict.fromkeys(found))
 
 

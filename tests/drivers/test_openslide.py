@@ -157,6 +157,13 @@ def test_vmu_shows_8_of_its_12_bits(tmp_path: Path) -> None:
         open_slide(tmp_path / "a.vmu")
 
 
+def test_vmu_without_its_pixel_order_is_damaged(tmp_path: Path) -> None:
+    vmu(tmp_path / "a.vmu")  # the library ends the process on such a file
+    (tmp_path / "a.vmu").write_text((tmp_path / "a.vmu").read_text().partition("PixelOrder")[0])
+    with pytest.raises(Damaged, match=r"a\.vmu: states no PixelOrder"):
+        open_slide(tmp_path / "a.vmu")
+
+
 def test_a_database_of_something_else(tmp_path: Path) -> None:
     import contextlib
     import sqlite3
