@@ -56,19 +56,20 @@ class SeenWindow:
         self._channels = [_Channel() for _ in range(channels)]
 
     def add(self, box: Box, pixels: Pixels) -> None:
-        """Take in pixels of `box`; not-a-number and infinities do not count."""
+        """Take in pixels of `box`, or the one value that all of them have; not-a-number and infinities do not count."""
+        times = box.pixels // (pixels.size // pixels.shape[1] * box.shape.c) or 1
         for c in range(pixels.shape[1]):
             values = pixels[:, c]
             if values.dtype.kind == "f":
                 values = values[np.isfinite(values)]
             if values.size:
-                self._take(self._channels[box.start.c + c], values)
+                self._take(self._channels[box.start.c + c], values, times)
 
-    def _take(self, channel: _Channel, values: Pixels) -> None:
+    def _take(self, channel: _Channel, values: Pixels, times: int) -> None:
         low, high, counts = float(values.min()), float(values.max()), None
         if values.dtype.itemsize > 1:
             bits = _FINE if len(self._channels) <= _MANY_CHANNELS else _COARSE
-            counts = np.bincount((_keys(values) >> (16 - bits)).ravel(), minlength=1 << bits)
+            counts = np.bincount((_keys(values) >> (16 - bits)).ravel(), minlength=1 << bits) * times
         with self._lock:
             channel.low, channel.high = min(channel.low, low), max(channel.high, high)
             if counts is not None:

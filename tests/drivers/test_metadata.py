@@ -22,7 +22,7 @@ from tests.made import afi as made_afi
 from tests.made import dicom as made_dicom
 from tests.made import ndpi as made_ndpi
 from tests.made import scn as made_scn
-from tests.support.written import Seen, Told, converted, shown, told
+from tests.support.written import RGB, Seen, Told, converted, shown, told
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 UM = dict.fromkeys("yx", "micrometer")
@@ -258,6 +258,7 @@ def test_svs(shared_samples: Path, tmp_path: Path) -> None:
             acquired=f"20{said['aperio.Date'][6:]}-{said['aperio.Date'][:5].replace('/', '-')}T{said['aperio.Time']}",
             position_um=near(float(said["aperio.Left"]) * 1000, float(said["aperio.Top"]) * 1000, None),
             software=said["openslide.comment"].splitlines()[0].strip(),
+            channels=RGB,
         )
     ]
     for key in ("aperio.User", "aperio.ImageID", "aperio.Parmset"):

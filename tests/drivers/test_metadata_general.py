@@ -25,7 +25,7 @@ from tests.made.openslide import MRXS, make_mrxs
 from tests.made.philips import Philips, make_philips
 from tests.made.tiff import noise, ome_image, ome_xml, write_ome
 from tests.support.shared import shared_samples
-from tests.support.written import Seen, Told, converted, shown, told
+from tests.support.written import RGB, Seen, Told, converted, shown, told
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 UM = dict.fromkeys("yx", "micrometer")
@@ -181,6 +181,7 @@ def test_philips(tmp_path: Path) -> None:
                 serial=said("DICOM_DEVICE_SERIAL_NUMBER"),
                 acquired=f"{date[:4]}-{date[4:6]}-{date[6:8]}T{date[8:10]}:{date[10:12]}:{date[12:14]}",
                 software=said("DICOM_SOFTWARE_VERSIONS").replace(" ", ", "),
+                channels=RGB,
             )
         ]
     )
@@ -206,6 +207,7 @@ def test_mrxs(tmp_path: Path) -> None:
             maker="3DHISTECH",
             detector="CIS",
             acquired="2019-12-24T11:12:13",
+            channels=RGB,
             position_um=(int(said["openslide.bounds-x"]) * um, int(said["openslide.bounds-y"]) * um, None),
         )
     ]
@@ -268,6 +270,7 @@ def test_pictures_have_no_pixel_size(sample: Any, tmp_path: Path) -> None:
     colour = sample.facts["rgb"]
     dated = "cmyk" in sample.name  # has EXIF with a date and a program
     known = Told(name=image.name, acquired=image.acquired if dated else None, software=image.software if dated else None)
+    known = replace(known, channels=RGB) if colour else known
     alpha = "RGBA_16" in sample.name  # of 16 bits: a measurement, kept and named
     assert (tuple(seen.name for seen in image.channels) == (*COLOURS, "Alpha")) == alpha
     assert replace(image, channels=known.channels) == known if alpha else image == known
@@ -286,7 +289,7 @@ def test_a_png_without_phys_has_no_pixel_size_at_all(tmp_path: Path) -> None:
     assert (scene["magnification"], scene["time_step_s"], scene["position"]) == (None, None, None)
     store = converted(tmp_path / "a.png", tmp_path)
     text = (store / "OME" / "METADATA.ome.xml").read_text()
-    for word in ("PhysicalSize", "Objective", "Instrument", "AcquisitionDate", "Plane", "Color", "Wavelength", "Exposure"):
+    for word in ("PhysicalSize", "Objective", "Instrument", "AcquisitionDate", "Plane", "Wavelength", "Exposure"):
         assert word not in text
     assert shown(store)[0].units == {}
 
@@ -299,7 +302,7 @@ def test_dots_per_inch_are_no_pixel_size(tmp_path: Path) -> None:
 def test_exif_of_a_camera(tmp_path: Path) -> None:
     Image.fromarray(noise((30, 40, 3))).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + exif(1))
     (image,) = told(converted(tmp_path / "a.jpg", tmp_path))
-    assert image == Told(name="a", maker=image.maker, model="Model One", acquired=image.acquired)
+    assert image == Told(name="a", maker=image.maker, model="Model One", acquired=image.acquired, channels=RGB)
     assert image.maker
 
 

@@ -65,7 +65,7 @@ from tests.made.lif import STACK, make_lif
 from tests.made.tiff import grey_tags, noise, write_raw
 from tests.support.shared import shared_samples
 from tests.support.stores import five, images, stored
-from tests.support.written import converted, told
+from tests.support.written import RGB, converted, told
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 SHARED = {sample.name: sample.path for sample in shared_samples()}
@@ -217,7 +217,7 @@ def test_conversion_keeps_everything(tmp_path: Path) -> None:
             pixels = paint(image.levels[0], Box.of(image.shape))
             np.testing.assert_array_equal(five(stored(store, f"associated/{role}/0"), "cyx"), pixels)
     assert len(images(store)) == 4
-    assert len(told(store)[0].channels) == 1  # of three samples
+    assert told(store)[0].channels == RGB
 
 
 def test_errors_are_one_line_without_foreign_paths(tmp_path: Path) -> None:

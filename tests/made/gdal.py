@@ -109,7 +109,8 @@ def geo_tags(unit: int | None, scale: tuple[float, float]) -> list[Any]:
 
 def geotiff(path: Path, *, unit: int | None = 9001) -> None:
     """A tiled GeoTIFF of 16 bits with overviews, 0.5 x 0.25 of its unit a pixel."""
-    pixels = np.random.default_rng(5).integers(0, 60000, (600, 500, 2), dtype=np.uint16)
+    coarse = np.random.default_rng(5).integers(0, 60000, (75, 63, 2), dtype=np.uint16)
+    pixels = np.kron(coarse, np.ones((8, 8, 1), np.uint16))[:600, :500]
     options: dict[str, Any] = {"tile": (128, 128), "compression": "deflate", "planarconfig": "contig", "metadata": None}
     with tifffile.TiffWriter(path) as writer:
         tags = geo_tags(unit, (0.5, 0.25))

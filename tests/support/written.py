@@ -16,7 +16,7 @@ from tests.support.stores import ome, own, parsed, schema, violations
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A channel. Of a colour image there is one, of three samples."""
+    """A channel."""
 
     name: str | None = None
     color: str | None = None
@@ -24,6 +24,10 @@ class Seen:
     emission_nm: float | None = None
     exposure_s: float | None = None
     fluor: str | None = None
+
+
+RGB = (Seen("Red", "FF0000"), Seen("Green", "00FF00"), Seen("Blue", "0000FF"))
+"""The three channels of a colour image."""
 
 
 @dataclass(frozen=True, slots=True)
