@@ -398,3 +398,5 @@ def test_vsi(shared_samples: Path, tmp_path: Path) -> None:
         software="OLYMPUS cellSens Dimension 3.1",
     )
     assert [theirs.get_channel_name(i) for i in range(2)] == list(shown(store)[0].labels)
+    del theirs, slide  # slideio closes its files when its objects go
+    gc.collect()
