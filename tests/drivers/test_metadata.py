@@ -6,6 +6,7 @@ says too that what is not in it is absent. Privacy is "standard": dates and scan
 
 from __future__ import annotations
 
+import gc
 import re
 import warnings
 import xml.etree.ElementTree as ET
