@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drivers.lif.image import Dimension, Layout, Part
+from drivers.metadata.times import mean_interval_s
 from drivers.metadata.units import number, positive_seconds, positive_um
 from drivers.model import Channel, Facts, PixelSize, Position
 
@@ -105,19 +106,36 @@ def _attribute(element: Element | None, name: str) -> str | None:
     return " ".join((value or "").split()) or None
 
 
+def _stamps(image: Element) -> list[int]:
+    """Time stamps of the planes in 100 ns since 1601, in the order of acquisition; empty where one of them is no number."""
+    listed = image.find("TimeStampList")
+    if listed is None:
+        return []
+    try:
+        old = [(int(e.get("HighInteger", "")) << 32) + int(e.get("LowInteger", "")) for e in listed.findall("TimeStamp")]
+        return old or [int(word, 16) for word in (listed.text or "").split()]  # old: before LAS 3.1
+    except ValueError:
+        return []
+
+
+def measured_step_of(image: Element, layout: Layout) -> float | None:
+    """The mean interval out of the time stamps, where t is time alone and there are as many stamps for each point of it."""
+    times = 0 if layout.t.source is None else layout.shape.t
+    stamps = _stamps(image)
+    each, rest = divmod(len(stamps), times) if times > 1 else (0, 1)
+    if each == 0 or rest:
+        return None
+    return mean_interval_s({t: (stamps[t * each] - stamps[0]) / 1e7 for t in range(times)})
+
+
 def _acquired(image: Element) -> datetime | None:
     """The first time stamp."""
-    stamps = image.find("TimeStampList")
-    if stamps is None:
-        return None
-    first = stamps.find("TimeStamp")  # before LAS 3.1
+    stamps = _stamps(image)
     try:
-        if first is not None:
-            ticks = (int(first.get("HighInteger", "")) << 32) + int(first.get("LowInteger", ""))
-        else:
-            ticks = int((stamps.text or "").split(maxsplit=1)[0], 16)
-        return datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=ticks // 10) if ticks > 0 else None
-    except (ValueError, IndexError, OverflowError):
+        return (
+            datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=stamps[0] // 10) if stamps and stamps[0] > 0 else None
+        )
+    except OverflowError:
         return None
 
 

@@ -18,6 +18,7 @@ from drivers.lif.metadata import (
     channels_of,
     facts_of,
     magnification_of,
+    measured_step_of,
     pixel_size_of,
     position_of,
     time_step_of,
@@ -73,7 +74,7 @@ def _scenes(stored: Stored) -> Iterator[Scene]:
             pixel_size=pixel_size_of(layout),
             magnification=magnification_of(image),
             position=position_of(image, tile),
-            time_step_s=time_step_of(layout),
+            time_step_s=time_step_of(layout) or measured_step_of(image, layout),
             significant_bits=bits if layout.dtype.kind == "u" and bits < layout.dtype.itemsize * 8 else None,
             facts=facts_of(image),
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import ome_types
@@ -10,6 +11,8 @@ import tifffile
 
 from converter.writing.omexml import ome_xml
 from drivers import open_slide
+from drivers.lif.image import Axis, Dimension, Layout, T
+from drivers.lif.metadata import measured_step_of
 from drivers.metadata.times import interval_of, mean_interval_s
 from drivers.model import PlaneFacts, Position
 from tests.conftest import SHARED_SAMPLES
@@ -114,3 +117,23 @@ def test_intervals() -> None:
     assert mean_interval_s({0: 3.0, 4: 1.0}) is None
     assert interval_of([PlaneFacts(0, 1, 0, 1.0), PlaneFacts(3, 1, 0, 7.0), PlaneFacts(1, 2, 0, 100.0)]) == 2.0
     assert interval_of([PlaneFacts(0, 0, 0)]) is None
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times", "seconds"),
+    [
+        ("0 5f5e100 bebc200", 3, 10.0),
+        ("0 1 5f5e100 5f5e101 bebc200 bebc201", 3, 10.0),  # two planes a time point
+        ("0 5f5e100", 3, None),
+        ("0 x 5", 3, None),
+        ("5 5 5", 3, None),
+        ("", 3, None),
+        ("0", 1, None),
+    ],
+)
+def test_the_mean_interval_of_lif(stamps: str, times: int, seconds: float | None) -> None:
+    image = ET.fromstring(f"<Image><TimeStampList>{stamps}</TimeStampList></Image>")
+    axis = Axis((0,), None)
+    t = Axis(tuple(range(times)), Dimension(T, times, 1, 0.0, "s"))
+    layout = Layout(np.dtype("u1"), t, axis, axis, axis, axis, rgb=False, parts=())
+    assert measured_step_of(image, layout) == seconds
