@@ -114,7 +114,7 @@ def test_the_stage_of_an_attempt_that_is_over_goes(here: Bench, machine: str, mo
     if machine:  # whose host is another one: it cannot be asked whether it lives, its lease ends
         process = json.dumps(json.loads(process) | {"machine": f"{machine}/b/n"})
         owner = stage / "owner.json"
-        owner.write_text(json.dumps(json.loads(owner.read_text()) | {"host": machine}))
+        owner.write_text(json.dumps(json.loads(owner.read_text()) | {"machine": f"{machine}/b/n"}))
     row = here.row("slide.svs")
     attempts.start(here.engine, Ticket(row.id, 1), process)
     here.change(row.id, heartbeat=time.time() - 60)
