@@ -209,8 +209,8 @@ def _staged(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion
     written = _write(slide, plan, place, conversion)
     with conversion.timed("sync"):
         stage.sync()
-    receipt = _receipt(slide, plan, place, (written, time.perf_counter() - start))
-    write_root(plan, slide, (stage, receipt))
+    receipt = _receipt(slide, plan, place, written, time.perf_counter() - start)
+    write_root(plan, slide, stage, receipt)
     with conversion.timed("verify"):
         conversion.step("verify", lambda: _verify(stage, slide, conversion.options))
     if not _as_before(slide, place.before):
@@ -247,7 +247,7 @@ def _write(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion)
             work.progress = _named(conversion.observe, image)
             work.window.begin(scene.shape.c)
             conversion.step(f"convert {image.name}", partial(run_image, scene, image, work))
-            write_image(scene, image, (stage, work, plan))
+            write_image(scene, image, work, plan)
         identity = _result(place.identity, slide)
     from_xml = write_ome_xml(slide, plan, stage)
     icc = write_icc(slide, plan, stage)
@@ -272,8 +272,8 @@ def _named(observe: Observer, image: ImagePlan) -> Callable[[Amount], None]:
     return lambda amount: observe(image.name, amount)
 
 
-def _receipt(slide: Slide, plan: SlidePlan, place: _Place, done: tuple[_Written, float]) -> Receipt:
-    (written, seconds), stage = done, place.stage
+def _receipt(slide: Slide, plan: SlidePlan, place: _Place, written: _Written, seconds: float) -> Receipt:
+    stage = place.stage
     warnings = [*slide.warnings, *plan.warnings]
     if written.damage.count:
         warnings.append(f"{written.damage.count} stored tiles could not be read and were filled")

@@ -284,7 +284,7 @@ def _check_pixels(report: Report, group: Group, level: tuple[str, Any], source: 
             return _Compared(box, fault=f"cannot be read: {type(error).__name__}: {_line(error)}")
         if source is None:
             return _Compared(box)
-        return _against(source, box, (stored, kept, _decoder(source, report.filled)))
+        return _against(source, box, stored, kept, _decoder(source, report.filled))
 
     with ThreadPoolExecutor(_READERS) as pool:
         for found in pool.map(compare, boxes):
@@ -315,8 +315,7 @@ def _decoder(source: Level, filled: bool) -> _Decoder:
     return decode
 
 
-def _against(source: Level, box: Box, stored: tuple[Pixels, Straddlers | None, _Decoder]) -> _Compared:
-    pixels, kept, decode = stored
+def _against(source: Level, box: Box, pixels: Pixels, kept: Straddlers | None, decode: _Decoder) -> _Compared:
     try:
         true = paint(source, box, decode if kept is None else lambda tile: kept.read(tile, box, decode))
     except DriverError as error:

@@ -82,12 +82,20 @@ class ImagePlan:
         return sum(int(np.prod(level.shape)) for level in self.levels) * self.dtype.itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an image goes: index of its scene (None for an associated image), and its group in the store ("" is the root)."""
+
+    index: int | None
+    group: str
+
+
 Trust = Mapping[int, str | None]
 """Per native level above 0: None when it may be reused, else the reason against it."""
 
 
-def plan_image(scene: Scene, trust: Trust, options: Options, place: tuple[int | None, str]) -> ImagePlan:
-    """Plan one scene. `place` is (scene index or None, group)."""
+def plan_image(scene: Scene, trust: Trust, options: Options, place: Place) -> ImagePlan:
+    """Plan one scene."""
     native, refused = _native_levels(scene, trust, options)
     chosen = _only_native(scene, native) if options.levels == "native" else _dyadic(scene, native, options)
     rgb = scene.rgb and scene.shape.c == 3
@@ -97,7 +105,7 @@ def plan_image(scene: Scene, trust: Trust, options: Options, place: tuple[int | 
     )
     axes = "tczyx" if scene.shape.t > 1 or scene.shape.z > 1 else "cyx"
     fill = scene.levels[0].fill
-    return ImagePlan(place[0], place[1], scene.name, axes, scene.dtype, fill, levels, refused)
+    return ImagePlan(place.index, place.group, scene.name, axes, scene.dtype, fill, levels, refused)
 
 
 _Chosen = tuple[Shape, tuple[float, float], Source]

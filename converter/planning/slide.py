@@ -11,7 +11,7 @@ from converter.codec import parse_codec
 from converter.errors import OptionError
 from converter.options import Options
 from converter.planning.associated import decodable
-from converter.planning.image import ImagePlan, plan_image
+from converter.planning.image import ImagePlan, Place, plan_image
 from converter.planning.jobs import job_shape, segments, worker_count
 from converter.planning.privacy import roles
 from converter.planning.trust import assess
@@ -97,10 +97,10 @@ def plan_slide(slide: Slide, options: Options) -> SlidePlan:
     for order, index in enumerate(chosen):
         scene = slide.scenes[index]
         group = "" if layout == "image" else str(order)
-        images.append(plan_image(scene, assess(scene, options), options, (index, group)))
+        images.append(plan_image(scene, assess(scene, options), options, Place(index, group)))
     for role in kept:
         scene = slide.associated[role]
-        images.append(plan_image(scene, assess(scene, options), options, (None, f"associated/{role}")))
+        images.append(plan_image(scene, assess(scene, options), options, Place(None, f"associated/{role}")))
     warnings = [*unreadable, *_without_alpha(stored, images, options), *_warnings(slide, chosen, images)]
     raw = sum(image.raw_bytes for image in images)
     return SlidePlan(

@@ -29,15 +29,15 @@ def scenes_of(slide: Slide, plan: SlidePlan) -> Iterator[tuple[Scene, ImagePlan]
         yield (slide.associated[image.name] if image.index is None else slide.scenes[image.index]), image
 
 
-def write_image(scene: Scene, image: ImagePlan, context: tuple[Stage, Work, SlidePlan]) -> None:
-    """Metadata of an image's arrays, and of its group unless that is the root."""
-    stage, work, plan = context
+def write_image(scene: Scene, image: ImagePlan, work: Work, plan: SlidePlan) -> None:
+    """Metadata of an image's arrays, and of its group unless that is the root; `work` has just written its pixels."""
+    stage = work.stage
     codec = parse_codec(work.options.codec)
     for level in image.levels:
         for name, data in ngff.array_files(plan.ome_zarr, level, image, codec).items():
             stage.hold(joined(image.group, level.path, name), data)
-    settings = (plan.ome_zarr, work.options.downsample, product_version())
-    attributes = ngff.image_attributes(scene, image, work.window.seen(), settings)
+    making = ngff.Making(plan.ome_zarr, work.options.downsample, product_version())
+    attributes = ngff.image_attributes(scene, image, work.window.seen(), making)
     if image.group:
         for name, data in ngff.group_files(plan.ome_zarr, attributes, {}).items():
             stage.hold(joined(image.group, name), data)
@@ -95,9 +95,8 @@ def write_manifest(stage: Stage) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def write_root(plan: SlidePlan, slide: Slide, done: tuple[Stage, Receipt]) -> None:
+def write_root(plan: SlidePlan, slide: Slide, stage: Stage, receipt: Receipt) -> None:
     """The root's metadata, last: before it is there, no reader takes the folder for a store."""
-    stage, receipt = done
     record = receipt.as_json()
     # Folder names may tell as much of a patient as a label: the store keeps file names only.
     record["path"], record["output"] = slide.path.name, Path(receipt.output or "").name

@@ -81,9 +81,17 @@ def zarray(level: LevelPlan, image: ImagePlan, codec: Codec) -> Json:
     }
 
 
-def image_attributes(scene: Scene, image: ImagePlan, window: Window, settings: tuple[str, str, str]) -> Json:
-    """`multiscales` and `omero` of one image. `settings`: OME-Zarr version, down-sampling method, product version."""
-    version, method, product = settings
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a store is made: OME-Zarr version, down-sampling method, and the product's version."""
+
+    ome_zarr: str
+    method: str
+    product: str
+
+
+def image_attributes(scene: Scene, image: ImagePlan, window: Window, making: Making) -> Json:
+    """`multiscales` and `omero` of one image."""
     native = [i for i, level in enumerate(image.levels) if level.source.method == "native"]
     multiscale: Json = {
         "name": image.name,
@@ -92,15 +100,15 @@ def image_attributes(scene: Scene, image: ImagePlan, window: Window, settings: t
             {"path": level.path, "coordinateTransformations": _transformations(scene, image, i)}
             for i, level in enumerate(image.levels)
         ],
-        "type": method,
+        "type": making.method,
         "metadata": {
             "description": "levels listed in native_levels are the slide's own; the others are made from the one above",
-            "method": f"slidemill {method} of 2x2 pixels",
-            "version": product,
+            "method": f"slidemill {making.method} of 2x2 pixels",
+            "version": making.product,
             "native_levels": native,
         },
     }
-    if version == "0.4":
+    if making.ome_zarr == "0.4":
         multiscale = {"version": "0.4", **multiscale}
     return {"multiscales": [multiscale], "omero": _omero(scene, image, window)}
 

@@ -61,13 +61,15 @@ def ome_xml(scenes: Sequence[tuple[Scene, str]], privacy: str, creator: str) -> 
     if source is not None and all(s.facts.ome_xml == source and s.facts.ome_image is not None for s, _ in scenes):
         own = _parsed(source)
         if own.tag == _name("OME"):
-            return _patched(own, scenes, (privacy, _creator(scenes, creator)))
+            return _patched(own, scenes, privacy, _creator(scenes, creator))
     root = ET.Element(_name("OME"), {"Creator": _creator(scenes, creator), f"{{{_XSI}}}schemaLocation": _SCHEMA})
     removed: set[str] = set()
     instruments = [_instrument(scene, i, privacy, removed) for i, (scene, _) in enumerate(scenes)]
     root.extend(e for e in instruments if e is not None)
     for i, (scene, name) in enumerate(scenes):
-        root.append(_image(scene, name, i, (privacy, instruments[i], removed)))
+        image = _image(scene, name, i, instruments[i])
+        _date(image, scene, privacy, removed)
+        root.append(image)
     return Document(_text(root), sorted(removed))
 
 
@@ -129,14 +131,20 @@ def _instrument(scene: Scene, i: int, privacy: str, removed: set[str]) -> ET.Ele
     return instrument
 
 
-def _image(scene: Scene, name: str, i: int, context: tuple[str, ET.Element | None, set[str]]) -> ET.Element:
-    privacy, instrument, removed = context
+def _date(image: ET.Element, scene: Scene, privacy: str, removed: set[str]) -> None:
+    """The acquisition date, which the schema wants first."""
+    if scene.facts.acquired is None:
+        return
+    if privacy == "strict":
+        removed.add("acquisition date")
+        return
+    date = ET.Element(_name("AcquisitionDate"))
+    date.text = scene.facts.acquired.isoformat()
+    image.insert(0, date)
+
+
+def _image(scene: Scene, name: str, i: int, instrument: ET.Element | None) -> ET.Element:
     image = ET.Element(_name("Image"), {"ID": f"Image:{i}", "Name": _clean(name)})
-    if scene.facts.acquired is not None:
-        if privacy == "strict":
-            removed.add("acquisition date")
-        else:
-            ET.SubElement(image, _name("AcquisitionDate")).text = scene.facts.acquired.isoformat()
     if instrument is not None:
         _put(image, "InstrumentRef", ID=f"Instrument:{i}")
         if instrument.find(_name("Objective")) is not None:
@@ -236,10 +244,9 @@ def _parsed(source: str) -> ET.Element:
         raise Damaged(f"the OME-XML of the file cannot be parsed: {error}") from error
 
 
-def _patched(root: ET.Element, scenes: Sequence[tuple[Scene, str]], context: tuple[str, str]) -> Document:
+def _patched(root: ET.Element, scenes: Sequence[tuple[Scene, str]], privacy: str, creator: str) -> Document:
     """The file's own OME-XML: the converted Images only, storage elements out, personal data out by policy."""
     removed: set[str] = set()
-    privacy, creator = context
     images = [e for e in root if _local(e) == "Image"]
     for image in images:
         root.remove(image)

@@ -123,7 +123,7 @@ class _Counter:
 
 
 def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Output:
-    writer = level_writer(plan, image, work.stage, (parse_codec(work.options.codec), work.options.ome_zarr))
+    writer = level_writer(plan, image, work.stage, parse_codec(work.options.codec), work.options.ome_zarr)
     seen = work.window.add if plan is image.levels[-1] else None
     return _Output(writer, Regions(plan.shape, plan.chunk, group, image.fill), seen)
 

@@ -121,10 +121,9 @@ class LevelWriter:
         return joined(self.image.group, self.plan.path, "c" if self.v3 else "", *key)
 
 
-def level_writer(plan: LevelPlan, image: ImagePlan, stage: Stage, settings: tuple[Codec, str]) -> LevelWriter:
-    """A writer for one level; `settings` are the codec and the OME-Zarr version."""
-    codec, version = settings
-    return LevelWriter(plan, image, stage, version == "0.5", codec.encoder(image.dtype), codec.checked)
+def level_writer(plan: LevelPlan, image: ImagePlan, stage: Stage, codec: Codec, ome_zarr: str) -> LevelWriter:
+    """A writer for one level, in a version of OME-Zarr."""
+    return LevelWriter(plan, image, stage, ome_zarr == "0.5", codec.encoder(image.dtype), codec.checked)
 
 
 def shard_parts(chunks: list[bytes | None]) -> list[bytes]:

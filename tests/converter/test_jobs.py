@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converter.options import Options
-from converter.planning.image import LevelPlan, Source, plan_image
+from converter.planning.image import LevelPlan, Place, Source, plan_image
 from converter.planning.jobs import JOB_BYTES, job_shape, jobs, segments, z_order
 from drivers.geometry import Shape
 from drivers.model import Level
@@ -107,7 +107,7 @@ def test_segments_start_at_native_levels(unit: str) -> None:
     array = texture((1, 1, 1, 1024, 1024))
     levels: list[Level] = [memory_level(array[..., ::f, ::f], (64, 64), float(f)) for f in (1, 4, 16)]
     options = Options(chunk=64, shard=128, levels=unit, native_levels="always")  # pyright: ignore[reportArgumentType]
-    image = plan_image(memory_scene(levels), {}, options, (0, ""))
+    image = plan_image(memory_scene(levels), {}, options, Place(0, ""))
     parts = segments(image)
     assert [part.native for part in parts] == [0, 1, 2]
     assert [level for part in parts for level in part.levels] == list(image.levels)

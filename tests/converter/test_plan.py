@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from converter.errors import OptionError
 from converter.options import Options
-from converter.planning.image import ImagePlan, plan_image
+from converter.planning.image import ImagePlan, Place, plan_image
 from converter.planning.slide import plan_slide
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels, Scene
@@ -53,7 +53,7 @@ def scene_of(size: tuple[int, int], steps: Sequence[int], ceil: bool = False, rg
 
 def plan(scene: Scene, **options: Any) -> ImagePlan:
     """The plan that trusts every native level."""
-    return plan_image(scene, dict.fromkeys(range(1, len(scene.levels))), Options(**options), (0, ""))
+    return plan_image(scene, dict.fromkeys(range(1, len(scene.levels))), Options(**options), Place(0, ""))
 
 
 SIZES = st.one_of(st.integers(1, 300), st.integers(1, 200_000))
@@ -150,7 +150,7 @@ def test_the_chains_of_scanners() -> None:
 
 def test_distrusted_levels_are_filled_in() -> None:
     scene = scene_of((20000, 30000), (4, 4))
-    image = plan_image(scene, {1: "is a cat", 2: None}, Options(), (0, ""))
+    image = plan_image(scene, {1: "is a cat", 2: None}, Options(), Place(0, ""))
     assert [str(level.source) for level in image.levels][:6] == [
         "native:0",
         "mean:0",
@@ -183,7 +183,7 @@ def test_levels_that_cannot_be_in_one_image() -> None:
     for level in odd:
         scene = memory_scene([base, level], rgb=True)
         for trust in ("always", "auto"):
-            image = plan_image(scene, {1: None}, Options(native_levels=trust), (0, ""))  # pyright: ignore[reportArgumentType]
+            image = plan_image(scene, {1: None}, Options(native_levels=trust), Place(0, ""))  # pyright: ignore[reportArgumentType]
             assert [r.level for r in image.refused] == [1]
             assert image.refused[0].reason
 

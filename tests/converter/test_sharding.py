@@ -37,7 +37,7 @@ def write(
     plan = LevelPlan("0", shape, (1.0, 1.0), Source("native", 0), Shape(1, 1, 1, 64, 64), unit)
     image = ImagePlan(0, "", "x", "cyx" if shape.t == shape.z == 1 else "tczyx", array.dtype, fill, (plan,), ())
     stage = LocalStage(store)
-    writer = level_writer(plan, image, stage, (parse_codec(codec), version))
+    writer = level_writer(plan, image, stage, parse_codec(codec), version)
     step = 128
     for t, z in np.ndindex(shape.t, shape.z):
         for c in range(0, shape.c, channels):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converter.options import Options
-from converter.planning.image import plan_image
+from converter.planning.image import Place, plan_image
 from converter.publishing.stage import LocalStage
 from converter.writing.ngff import Window
 from converter.writing.run import Amount, Work, run_image
@@ -38,7 +38,7 @@ def written(scene: Scene, **options: Any) -> tuple[dict[str, str], Window, int]:
         stage.store.mkdir()
         work = Work(stage, Options(**{**SMALL, **options}), progress=told.append)
         work.window.begin(scene.shape.c)
-        run_image(scene, plan_image(scene, {}, work.options, (0, "")), work)
+        run_image(scene, plan_image(scene, {}, work.options, Place(0, "")), work)
         stage.sync()
         return {entry.path: entry.sha256 for entry in stage.entries}, work.window.seen(), told[-1].done
 
