@@ -39,7 +39,9 @@ def image_names(path: Path, text: str) -> list[str]:
         key, _, value = line.partition("=")
         numbered = re.fullmatch(r"image(\d{1,6})", key.strip().lower(), re.ASCII)
         if numbered and value.strip():
-            images[int(numbered[1])] = value.strip()
+            other = images.setdefault(int(numbered[1]), value.strip())
+            if other != value.strip():
+                raise Damaged(f"{path.name}: Image{int(numbered[1])} is both {other[:80]} and {value.strip()[:80]}")
         elif key.strip().lower() == "noimages" and re.fullmatch(r"\d{1,6}", value.strip(), re.ASCII):
             count = int(value)
     check(f"{path.name}: the number of images", max(count or 0, len(images)), LIMITS.channels)

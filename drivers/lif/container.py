@@ -168,6 +168,8 @@ def _blocks(source: ByteSource, at: int, layout: str) -> dict[str | None, Memory
         at += head.size + 2 * count
         if at + size > source.size:
             raise Damaged(f"{source.path.name}: memory block {name} reaches past the end of the file: it is truncated")
+        if size and name in found and found[name].size:
+            raise Damaged(f"{source.path.name}: two memory blocks are called {name}: the file does not say which one counts")
         found[name] = Memory(source, at, size)
         at += size
     return found

@@ -124,6 +124,8 @@ def parts_of(image: Element) -> list[Part]:
         raise Damaged("the image description names no channel")
     if len({part.dtype for part in found}) > 1:
         raise Unsupported("channels of different types in one image are not read")
+    if len({part.offset for part in found}) < len(found):
+        raise Damaged("two channels claim the same bytes (BytesInc): which of them is stored there is not known")
     tags = [part.tag for part in found]
     return sorted(found, key=lambda p: p.tag) if sorted(tags) == [1, 2, 3] else sorted(found, key=lambda p: p.offset)
 

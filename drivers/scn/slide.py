@@ -160,6 +160,9 @@ def _layers(own: _File, image: Image) -> list[Layer]:
             if (page.imagelength, page.imagewidth) != (d.height, d.width):
                 raise Damaged(f"page {d.ifd} is {page.imagewidth}x{page.imagelength}, the XML says {d.width}x{d.height}")
             if d.c < channels and d.z < slices:
+                other = next((o.ifd for o in members if o is not d and (o.c, o.z) == (d.c, d.z) and o.ifd != d.ifd), None)
+                if other is not None:
+                    raise Damaged(f"pages {other} and {d.ifd} claim the same place (r {r}, c {d.c}, z {d.z}) of {image.name}")
                 pages[0, d.c, d.z] = page
         what = f"{image.name}: level {members[0].width}x{members[0].height}"
         if layers and {(d.c, d.z) for d in members} != {(d.c, d.z) for d in base}:
