@@ -11,12 +11,15 @@ from pathlib import Path
 from drivers.model import Driver, Slide
 from drivers.tiff.container import first_description
 
+_BLANK = b"\xef\xbb\xbf \r\n\t"
 _OME = re.compile(rb"<(?:\w+:)?OME[\s>]")
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """A TIFF whose first ImageDescription is XML with an OME element."""
-    description = first_description(path, head).lstrip(b"\xef\xbb\xbf \r\n\t")
+    """A TIFF whose first ImageDescription is XML with an OME element; or such XML itself, the companion of a set."""
+    if head.lstrip(_BLANK).startswith(b"<"):
+        return _OME.search(head) is not None
+    description = first_description(path, head).lstrip(_BLANK)
     return description.startswith(b"<") and _OME.search(description) is not None
 
 
@@ -27,5 +30,5 @@ def open_slide(path: Path) -> Slide:
     return opened(path)
 
 
-_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
+_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf", ".companion.ome")
 DRIVER = Driver("ometiff", _SUFFIXES, matches, open_slide, library="tifffile")

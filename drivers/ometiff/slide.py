@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged
-from drivers.files import ByteSource, open_source
+from drivers.files import ByteSource, closed_on_error, open_source, read_head
 from drivers.limits import LIMITS, check
 from drivers.members.files import confined
 from drivers.metadata.omexml import (
@@ -50,16 +50,45 @@ _ROLES = {
 
 
 def open_slide(path: Path) -> Slide:
-    """Open an OME-TIFF and the files of its set, which must lie in its folder."""
-    return open_with(path, _slide)
+    """Open an OME-TIFF and the files of its set, which must lie in its folder; or the companion that names them."""
+    return _of_companion(path) if _is_xml(path) else open_with(path, _slide)
+
+
+def _is_xml(path: Path) -> bool:
+    return read_head(path).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
+
+
+def _of_companion(path: Path) -> Slide:
+    """The set by way of its `.companion.ome`: the first file that it names stands where an OME-TIFF itself would."""
+    with closed_on_error(path, _nothing):
+        xml = _companion_xml(path)
+        root = parse_xml(xml)
+        names = [uuid.get("FileName") or "" for uuid in root.iter() if uuid.tag.rpartition("}")[2] == "UUID"]
+        if not names_of(root) or "" in names_of(root):
+            raise Damaged("does not name the OME-TIFF file of every plane; a companion holds none itself")
+        first = confined(path.parent, next(name for name in names if name in names_of(root)))
+
+        def opened(_member: Path, file: OpenTiff) -> Slide:
+            own = parse_xml(text(file.tiff.pages.first, 270) or "<OME/>")
+            return _closing(path, FileSet(file, own.get("UUID"), names_of(root)), (xml, root), [first])
+
+        return open_with(first, opened)
+
+
+def _nothing() -> None:
+    """Nothing is open yet."""
 
 
 def _slide(path: Path, file: OpenTiff) -> Slide:
     own = parse_xml(text(file.tiff.pages.first, 270) or "")
     xml, root, extra = _document(path, text(file.tiff.pages.first, 270) or "", own)
-    files = FileSet(file, own.get("UUID"), names_of(root))
+    return _closing(path, FileSet(file, own.get("UUID"), names_of(root)), (xml, root), extra)
+
+
+def _closing(path: Path, files: FileSet, document: tuple[str, Element], extra: list[Path]) -> Slide:
+    """The slide; an error closes the other files of the set."""
     try:
-        return _scenes(path, files, (xml, root), extra)
+        return _scenes(path, files, document, extra)
     except BaseException:
         for other in files.opened.values():
             other.close()

@@ -29,7 +29,7 @@ from flows.watching.walk import FolderUnavailable, Look, as_path, as_text, walk
 
 log = logging.getLogger("slidemill.scan")
 
-_INDEXES = (".afi", ".ndpis", ".mrxs", ".vsi", ".xlef", ".vms", ".vmu", ".xml")
+_INDEXES = (".afi", ".ndpis", ".mrxs", ".vsi", ".xlef", ".vms", ".vmu", ".xml", ".companion.ome")
 """Files that name others: they are asked first, and take the files they name along."""
 _AGAIN_S = 15.0
 
