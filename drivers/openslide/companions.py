@@ -61,3 +61,33 @@ def _inside(path: Path, other: Path) -> Path:
         raise Incomplete(f"{path.name}: the file {other.name} that belongs to it is missing; copy the whole slide")
     open_source(other).close()  # a regular file that may be read
     return other
+
+
+def check_whole(path: Path, vendor: str) -> None:
+    """Raises Damaged for a Sakura file that is shorter than its SQLite header says: SQLite reads what is left of one.
+
+    Page size and number of pages: SQLite, "Database File Format", 1.3.
+    """
+    if vendor != "sakura":
+        return
+    source = open_source(path)
+    try:
+        head = source.read(0, 100)
+    finally:
+        source.close()
+    page = int.from_bytes(head[16:18], "big")
+    stated = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
+    if head[24:28] == head[92:96] and source.size < stated:
+        raise Damaged(f"{path.name}: has {source.size} of {stated} bytes: it is truncated; copy it again")
+
+
+def end_missing(path: Path, vendor: str) -> list[str]:
+    """A warning for an index of VMS or VMU whose last line is not ended: a number there may have lost digits."""
+    if vendor != "hamamatsu":
+        return []
+    source = open_source(path)
+    try:
+        whole = source.size > 0 and source.read(source.size - 1, 1) in (b"\n", b"\r", b"\0")
+    finally:
+        source.close()
+    return [] if whole else ["the last line of the index is not ended: where its end is missing, copy it again"]

@@ -19,7 +19,7 @@ from drivers.files import open_source, read_head
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Facts, Level, PixelSize, Position, Scene, Slide
-from drivers.openslide.companions import companions
+from drivers.openslide.companions import check_whole, companions, end_missing
 from drivers.openslide.library import Library, PictureReader, RegionReader, reason
 from drivers.openslide.signs import vendor_of
 from drivers.tiff.container import check_tiff
@@ -54,6 +54,7 @@ def open_with_library(path: Path, driver: str) -> Slide:
         raise Unsupported(f"{path.name}: is none of the formats that are read through OpenSlide")
     if vendor in _TIFFS:
         check_tiff(path)
+    check_whole(path, vendor)
     files = [path, *companions(path, vendor)]
     source, library = open_source(path), Library(path)
 
@@ -64,6 +65,7 @@ def open_with_library(path: Path, driver: str) -> Slide:
     try:
         slide = library.slide()
         scene, warnings = _scene(library, slide, vendor)
+        warnings += end_missing(path, vendor)
         properties = dict(slide.properties)
         raw = "\n".join(f"{key}={value}" for key, value in sorted(properties.items())) or None
         return Slide(path, driver, files, [scene], _associated(library, slide, warnings), close, raw, warnings)
@@ -84,7 +86,7 @@ def _scene(library: Library, slide: Any, vendor: str) -> tuple[Scene, list[str]]
         warnings.append("OpenSlide shows fluorescence of this format as RGB")
     if properties.get("hamamatsu.BitsPerPixel", "").strip() == "36":
         warnings.append("OpenSlide shows the upper 8 of the 12 bits of this format")
-    if vendor == "hamamatsu" and "openslide.mpp-x" not in properties:
+    if vendor == "hamamatsu" and not {"openslide.mpp-x", "openslide.mpp-y"} <= set(properties):
         warnings.append("the index file states no pixel size: where its last lines are missing, copy it again")
     profile = slide.color_profile
     scene = Scene(
