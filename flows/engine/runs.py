@@ -152,7 +152,7 @@ def _is_needless(engine: Engine, flow: str, interval: float) -> bool:
     # Late it may be because the machine is busy: then it is still needed.
     with engine.connect() as connection:
         last, now = marked(connection, flow), clock(connection)
-    return last is not None and now - last[0] < interval
+    return last is not None and 0.0 <= now - last[0] < interval  # in the future: the clock was set back
 
 
 def _as_task[T](name: str, work: Callable[[], T], /) -> T:

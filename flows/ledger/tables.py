@@ -116,3 +116,17 @@ marks = Table(
     Column("value", JSON),
 )
 """When the last scan and reconciliation ended, and the like."""
+
+witnesses = Table(
+    "witnesses",
+    metadata,
+    Column("slide", String(32), primary_key=True),
+    Column("machine", String(255), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("heartbeat", Float),
+    Column("moved", Float),
+    Column("looked", Float, nullable=False),  # by the monotonic clock of that machine, as are the two below
+    Column("silent", Float, nullable=False),
+    Column("still", Float, nullable=False),
+)
+"""For how long each machine has seen heartbeat and progress of an open slide unchanged, by a clock that cannot be set."""

@@ -21,13 +21,14 @@ from converter.checking.stored import files_of
 from drivers.errors import DriverError
 from drivers.location import location
 from flows.ledger.attempts import Ticket, leave
-from flows.ledger.database import clock, writing
+from flows.ledger.database import alone, clock, writing
 from flows.ledger.outcomes import Patience, Trouble, failed
 from flows.ledger.rows import SlideRow, as_slide, mark, slides_in
 from flows.ledger.tables import OPEN, State, slides
 from flows.service.dispatch import Dispatcher, EngineUnavailable, Run, RunState
 from flows.service.leftovers import remove_stages
 from flows.service.process import is_gone, pid_here
+from flows.service.witness import Silence, watched
 from flows.settings import Limits, Settings
 
 log = logging.getLogger("slidemill.reconcile")
@@ -50,8 +51,9 @@ class Reconciled:
 def reconcile(engine: Engine, settings: Settings, dispatcher: Dispatcher) -> Reconciled:
     """One pass over everything that is open. Safe to run twice at a time."""
     done = Reconciled()
-    with engine.connect() as connection:
+    with alone(engine) as connection:
         rows, now = slides_in(connection, OPEN), clock(connection)
+        silences = watched(connection, rows, settings.limits.lease_seconds)
     runs: Mapping[str, Run] | None = None
     try:
         runs = dispatcher.runs([row.flow_run for row in rows if row.flow_run])
@@ -59,28 +61,38 @@ def reconcile(engine: Engine, settings: Settings, dispatcher: Dispatcher) -> Rec
         log.warning("runs are not looked at: %s", error)
         done.engine_away = True
     for row in rows:
-        _one(row, (engine, settings, dispatcher), _judge(row, runs, now, settings.limits), done)
+        verdict = _judge(row, runs, _Now(now, silences.get(row.id, Silence())), settings.limits)
+        _one(row, (engine, settings, dispatcher), verdict, done)
     _copies(engine)
     with writing(engine) as connection:
         mark(connection, "reconcile", clock(connection))
     return done
 
 
-def _judge(row: SlideRow, runs: Mapping[str, Run] | None, now: float, limits: Limits) -> Trouble | State | None:
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """The ledger's time, and for how long this machine has seen the slide say nothing new."""
+
+    clock: float
+    silence: Silence
+
+
+def _judge(row: SlideRow, runs: Mapping[str, Run] | None, now: _Now, limits: Limits) -> Trouble | State | None:
     """What is wrong with an open slide; CANCELLED where a person ended its run; pure but for a look at this machine."""
     run = runs.get(row.flow_run) if runs is not None and row.flow_run else None
     if run is not None and run.state is RunState.CANCELLED:
         return State.CANCELLED
     if row.state == State.SUBMITTED:
-        return _submitted(row, runs, run, now, limits)
+        return _submitted(row, runs, run, now.clock, limits)
     if is_gone(row.process):
         message = run.message if run is not None and run.message else "its process is gone"
         return Trouble("crashed", f"the converting process ended without a word: {message}", retryable=True)
-    silent = now - (row.heartbeat or row.started or now)
+    # Not by the ledger's clock: where that jumps, every living process would look silent.
+    silent, still = now.silence.silent, now.silence.still
     if silent > limits.lease_seconds:
         return Trouble("lost", f"no sign of life for {silent:.0f} s", retryable=True)
-    if row.state == State.RUNNING and row.moved is not None and now - row.moved > limits.hang_seconds:
-        return Trouble("hung", f"no progress for {now - row.moved:.0f} s", retryable=True)
+    if row.state == State.RUNNING and still > limits.hang_seconds:
+        return Trouble("hung", f"no progress for {still:.0f} s", retryable=True)
     return None
 
 

@@ -303,19 +303,6 @@ class TestReconcile:
         done = reconcile(here.engine, here.settings, here.dispatcher)
         assert (done.requeued, done.adopted) == ([], [])
 
-    def test_a_silent_process_of_another_machine(self, here: Bench, slide: Path) -> None:
-        ticket = self.begun(here, slide, '{"machine": "elsewhere", "pid": 1, "started": "1"}')
-        assert reconcile(here.engine, here.settings, here.dispatcher).requeued == []
-        here.change(ticket.slide, heartbeat=1.0)
-        assert reconcile(here.engine, here.settings, here.dispatcher).requeued == [ticket.slide]
-        assert here.row("a.svs").kind == "lost"
-
-    def test_one_that_hangs(self, here: Bench, slide: Path) -> None:
-        ticket = self.begun(here, slide, '{"machine": "elsewhere", "pid": 1, "started": "1"}')
-        here.change(ticket.slide, moved=1.0)
-        assert reconcile(here.engine, here.settings, here.dispatcher).requeued == [ticket.slide]
-        assert here.row("a.svs").kind == "hung"
-
     def test_an_output_that_was_published_is_taken_over(self, here: Bench, slide: Path) -> None:
         ticket = submitted(here, slide)
         assert run(here, ticket) == State.DONE

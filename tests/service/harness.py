@@ -45,7 +45,7 @@ LIMITS: dict[str, Any] = {
     "pending_seconds": 90,
     "retry_seconds": 2,
 }
-SCHEDULE = {"scan_seconds": 1, "scan_run_seconds": 60, "reconcile_seconds": 20}
+SCHEDULE = {"scan_seconds": 1, "scan_run_seconds": 60, "reconcile_seconds": 10}
 _READY_S = 240.0
 
 

@@ -1,0 +1,136 @@
+"""What others do to a row of the ledger between two statements of ours, on PostgreSQL, where they really can."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine
+
+from flows.ledger import attempts
+from flows.ledger.attempts import Ticket
+from flows.ledger.database import connect
+from flows.ledger.rows import SlideRow
+from flows.ledger.tables import State
+from flows.service import feed as feeding
+from flows.service import reconcile as reconciling
+from flows.service.feed import take_along
+from flows.service.orders import cancel
+from flows.service.process import this_process
+from flows.service.reconcile import reconcile
+from tests.flows.parts import Bench, bench
+from tests.flows.test_feed import add
+from tests.service.postgres import Postgres
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def here(tmp_path: Path, postgres: Postgres) -> Iterator[Bench]:
+    name = f"interleaved{uuid4().hex[:8]}"
+    postgres.create_database(name)
+    found = bench(tmp_path, rest=f'ledger = "{postgres.url("psycopg", name)}"\n[limits]\nlease_seconds = 90\n')
+    assert found.engine.dialect.name == "postgresql"
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def other(here: Bench) -> Iterator[Engine]:
+    """Another process's way to the same ledger."""
+    engine = connect(here.settings.ledger_url)
+    yield engine
+    engine.dispose()
+
+
+def between(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, act: Callable[[], object]) -> None:
+    """Let `act` happen once, right after the first call of that function that found something, on another thread."""
+    really, once = getattr(module, name), threading.Event()
+
+    def call(*arguments: Any, **more: Any) -> Any:
+        found = really(*arguments, **more)
+        if found and not once.is_set():
+            once.set()
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(act).result(timeout=60)
+        return found
+
+    monkeypatch.setattr(module, name, call)
+
+
+@pytest.mark.parametrize("way", ["feed", "along"])
+def test_a_cancel_between_choosing_and_handing_out(
+    here: Bench, other: Engine, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    add(here, "a", priority=1)
+    add(here, "b")
+    row = here.row("a.svs")
+    between(monkeypatch, feeding, "_choose", lambda: cancel(other, row))
+    if way == "feed":
+        assert here.feed() == 1
+        assert here.states() == {"a.svs": "cancelled", "b.svs": "submitted"}
+    else:
+        assert take_along(here.engine, here.settings, "run") is None
+        assert here.states() == {"a.svs": "cancelled", "b.svs": "ready"}
+    assert here.row("a.svs").attempt == 0
+
+
+def running(here: Bench) -> tuple[SlideRow, Ticket]:
+    """A slide that is being converted on another machine."""
+    add(here, "a")
+    here.feed()
+    ticket = Ticket("a", 1)
+    process = '{"machine": "elsewhere", "pid": 1, "started": "1"}'
+    assert attempts.start(here.engine, ticket, process) is not None
+    return here.row("a.svs"), ticket
+
+
+@pytest.mark.parametrize("what", ["beat", "finish"])
+def test_a_sign_of_life_between_judging_and_taking(
+    here: Bench, other: Engine, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    _, ticket = running(here)
+    acts: dict[str, Callable[[], object]] = {
+        "beat": lambda: attempts.beat(other, ticket, 0.5),
+        "finish": lambda: attempts.finish(other, ticket, {}),
+    }
+    for seconds in (0.0, 60.0, 120.0):  # at the third look it has been silent for more than its lease
+        monkeypatch.setattr("flows.service.witness.monotonic", lambda now=seconds: now)
+        if seconds < 120.0:
+            assert reconcile(here.engine, here.settings, here.dispatcher).requeued == []
+    between(monkeypatch, reconciling, "_judge", acts[what])
+    assert reconcile(here.engine, here.settings, here.dispatcher).requeued == []
+    assert here.row("a.svs").state == (State.DONE if what == "finish" else State.RUNNING)
+
+
+def test_two_passes_at_a_time_watch_the_same_slides(here: Bench, other: Engine) -> None:
+    for number in range(20):
+        add(here, f"s{number}")
+    here.feed()
+    for number in range(20):
+        attempts.start(here.engine, Ticket(f"s{number}", 1), this_process())
+    start = threading.Barrier(2)
+
+    def look(engine: Engine) -> list[str]:
+        start.wait()
+        return reconcile(engine, here.settings, here.dispatcher).requeued
+
+    with ThreadPoolExecutor(2) as pool:
+        seen = [pool.submit(look, engine) for engine in (here.engine, other)]
+        assert [found.result(timeout=60) for found in seen] == [[], []]
+
+
+def test_a_cancel_while_it_is_published_comes_too_late(here: Bench, other: Engine) -> None:
+    row, ticket = running(here)
+    with ThreadPoolExecutor(1) as pool:
+        with attempts.publishing(here.engine, ticket):
+            asked = pool.submit(cancel, other, row)
+        assert asked.result(timeout=60) == State.RUNNING
+    assert attempts.beat(here.engine, ticket, 1.0), "there is nothing left to be called off"
+    assert attempts.finish(here.engine, ticket, {})
+    assert here.row("a.svs").state == State.DONE
