@@ -1,4 +1,5 @@
-"""Slides that were converted before all of their files had come: what arrives beside one makes it worth another look."""
+"""Slides that were converted, or refused, before all of their files had come: what arrives beside one makes it worth another
+look."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import PurePosixPath
 
 from sqlalchemy import Connection, select
 
+from flows.ledger.outcomes import undecided
 from flows.ledger.rows import SlideRow, as_slide
 from flows.ledger.tables import State, slides
 from flows.watching.walk import as_path
@@ -15,8 +17,12 @@ _LEVELS = 3
 """Folders above an arriving file whose names are looked at: `x/Data0001.dat` of x.mrxs, `_x_/stack1/frame_t.ets` of x.vsi."""
 
 
-def done_beside(connection: Connection, folder: str, arrived: Iterable[str]) -> list[SlideRow]:
-    """The newest `done` slide of each file whose stem an arriving file, or a folder that holds it, bears."""
+ENDED = (State.DONE, State.QUARANTINED)
+"""States that more files of a slide can change."""
+
+
+def ended_beside(connection: Connection, folder: str, arrived: Iterable[str]) -> list[SlideRow]:
+    """The newest slide of each file whose stem an arriving file, or a folder that holds it, bears; done or refused."""
     found: dict[str, SlideRow] = {}
     for start in {start for path in arrived for start in _starts(path)}:
         here = (slides.c.folder == folder, slides.c.path.startswith(start, autoescape=True))
@@ -24,7 +30,7 @@ def done_beside(connection: Connection, folder: str, arrived: Iterable[str]) -> 
             slide = as_slide(row)
             if "/" not in slide.path[len(start) :]:
                 found[slide.path] = slide
-    return [slide for slide in found.values() if slide.state == State.DONE]
+    return [slide for slide in found.values() if slide.state in ENDED]
 
 
 def _starts(path: str) -> Iterator[str]:
@@ -34,3 +40,11 @@ def _starts(path: str) -> Iterator[str]:
         if part.name and part.parent != part:
             stem = part.stem if part == place else part.name.strip("_") or part.name
             yield f"{part.parent.as_posix()}/{stem}.".removeprefix("./")
+
+
+def look_again(connection: Connection, slide: SlideRow) -> None:
+    """Let the next scan decide anew what the files are. A refused slide is over with this; one that is done stays done."""
+    undecided(connection, slide.id)
+    refused = (slides.c.id == slide.id, slides.c.state == State.QUARANTINED)
+    values = {"state": State.SUPERSEDED, "reason": "more of its files came"}
+    connection.execute(slides.update().where(*refused).values(**values))

@@ -13,16 +13,16 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from flows.ledger.database import alone, clock, writing
-from flows.ledger.outcomes import undecided
 from flows.ledger.rows import mark
 from flows.ledger.tables import State, slides
 from flows.settings import Folder, Settings
 from flows.watching.companions import Lists
 from flows.watching.compare import NOT_A_SLIDE, Known, compare, known_files, quiet, record
-from flows.watching.grown import done_beside
+from flows.watching.grown import ended_beside, look_again
+from flows.watching.jumps import Moment, last_moment, moment, undo_jump
 from flows.watching.probe import Probed, Prober, ReaderCrashed
 from flows.watching.register import FoundSlide, decide, is_undecided, register, signature, waiting_row
 from flows.watching.walk import FolderUnavailable, Look, as_path, as_text, walk
@@ -64,6 +64,9 @@ def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.
     """Look at every folder once; ask drivers about new slides for about `budget` seconds, the rest in the next pass."""
     start = time.monotonic()
     found = Found()
+    with writing(engine) as connection:
+        _undo(connection, last_moment(connection, "scan"))
+        begun = moment(connection)
     for folder in settings.folders:
         try:
             _scan_folder(_Pass(engine, folder, prober, found, start + budget), settings)
@@ -72,9 +75,17 @@ def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.
             found.unavailable.append(folder.name)
     found.seconds = time.monotonic() - start
     with writing(engine) as connection:
+        _undo(connection, begun)
+        now = moment(connection)
         value = {"files": found.files, "seconds": round(found.seconds, 3), "unavailable": found.unavailable}
-        mark(connection, "scan", clock(connection), value)
+        mark(connection, "scan", now.ledger, value | {"moment": now.noted()})
     return found
+
+
+def _undo(connection: Connection, before: Moment | None) -> None:
+    jumped = undo_jump(connection, before)
+    if jumped:
+        log.warning("the ledger's clock was set by %+.0f s: files and slides that wait go on from where they were", jumped)
 
 
 def _outside(settings: Settings) -> list[Path]:
@@ -116,9 +127,9 @@ def _decide(this: _Pass, known: Mapping[str, Known], now: float) -> None:
 
 
 def _look_again(this: _Pass, known: Mapping[str, Known]) -> None:
-    """Slides that are done, and of which more has come: where their driver or their files are others now, decide anew."""
+    """Slides that ended, and of which more has come: where their driver or their files are others now, decide anew."""
     with this.engine.connect() as connection:
-        beside = done_beside(connection, this.folder.name, this.arrived) if this.arrived else []
+        beside = ended_beside(connection, this.folder.name, this.arrived) if this.arrived else []
     for slide in beside:
         if slide.path not in known:
             continue  # it was moved away after its conversion
@@ -131,7 +142,7 @@ def _look_again(this: _Pass, known: Mapping[str, Known]) -> None:
         )
         if probed.kind is None and not same:
             with alone(this.engine) as connection:
-                undecided(connection, slide.id)
+                look_again(connection, slide)
 
 
 def _is_list(path: str) -> bool:

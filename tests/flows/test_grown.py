@@ -64,6 +64,32 @@ def test_what_was_done_too_early_is_looked_at_again(here: Bench, mrxs: Path, dri
     assert again.output != slide.output
 
 
+@pytest.mark.parametrize("driver", [None, "openslide"], ids=["not known then", "the same then"])
+def test_what_was_refused_is_looked_at_again(here: Bench, mrxs: Path, driver: str | None) -> None:
+    """As where the part that had come was damaged, or no driver knew what it is."""
+    shutil.copy(mrxs, here.folder)
+    here.scan(2)
+    slide = here.row("x.mrxs")
+    here.change(slide.id, state=State.QUARANTINED, driver=driver, kind="damaged", not_before=None)
+    with here.engine.begin() as connection:
+        connection.exec_driver_sql("update files set slide = ?", (slide.id,))
+    here.scan(2)
+    assert here.states() == {"x.mrxs": "quarantined"}
+    shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
+    here.scan(6)
+    assert here.states() == {"x.mrxs": "superseded", "x.mrxs#1": "ready"}
+
+
+def test_what_was_refused_for_itself_stays_refused(here: Bench, mrxs: Path) -> None:
+    shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
+    shutil.copy(mrxs, here.folder)
+    here.scan(3)
+    here.change(here.row("x.mrxs").id, state=State.QUARANTINED, kind="damaged")
+    (here.folder / "x.txt").write_text("notes of a pathologist")
+    here.scan(4)
+    assert here.states() == {"x.mrxs": "quarantined"}
+
+
 def test_what_is_whole_is_left_alone(here: Bench, mrxs: Path) -> None:
     shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
     shutil.copy(mrxs, here.folder)

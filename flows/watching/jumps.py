@@ -1,0 +1,67 @@
+"""A clock that was set, in or between passes over the folders: waits of files and slides go on from where they were.
+
+Whether a file has been quiet for long enough is told by the ledger's clock. Set forward, it would make a copy that pauses
+look complete; set back, files and retries would wait for as long as it was set back.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, case
+
+from converter.process import machine
+from flows.ledger.database import clock
+from flows.ledger.rows import marked
+from flows.ledger.tables import State, files, slides
+
+monotonic = time.monotonic
+"""Seconds by this machine's clock, the same for all its processes since it was started. Tests put another one here."""
+_SLACK_S = 2.0
+"""Two readings of two clocks are this far apart on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment by the ledger's clock and by a machine's own, seconds."""
+
+    ledger: float
+    monotonic: float
+    machine: str
+
+    def noted(self) -> dict[str, Any]:
+        """As it is noted with a pass."""
+        return asdict(self)
+
+
+def moment(connection: Connection) -> Moment:
+    """This moment."""
+    return Moment(clock(connection), monotonic(), machine())
+
+
+def last_moment(connection: Connection, name: str) -> Moment | None:
+    """The moment that was noted with the last pass of that name."""
+    found = marked(connection, name)
+    noted = found[1].get("moment") if found is not None and isinstance(found[1], dict) else None
+    return Moment(**noted) if isinstance(noted, dict) else None
+
+
+def undo_jump(connection: Connection, before: Moment | None) -> float:
+    """Move what waits along with the ledger's clock, where that was set since `before`.
+
+    Returns the seconds by which it was set; 0 where it was not, and where `before` is of another machine: that tells nothing.
+    """
+    now = moment(connection)
+    if before is None or before.machine != now.machine or now.monotonic < before.monotonic:
+        return 0.0
+    jumped = (now.ledger - before.ledger) - (now.monotonic - before.monotonic)
+    if abs(jumped) <= _SLACK_S:
+        return 0.0
+    # Of what was seen since, nobody can tell on which side of the jump: it waits anew.
+    moved = case((files.c.since <= before.ledger, files.c.since + jumped), else_=now.ledger)
+    connection.execute(files.update().where(files.c.slide.is_(None)).values(since=moved))
+    waits = (slides.c.state.in_((State.FAILED, State.WAITING)), slides.c.not_before.is_not(None))
+    connection.execute(slides.update().where(*waits).values(not_before=slides.c.not_before + jumped))
+    return jumped

@@ -1,0 +1,105 @@
+"""A ledger whose clock is set: files that are still being copied are not taken for complete, and nothing waits for a day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.ledger.tables import State
+from tests.flows.clocks import Clocks, rule
+from tests.flows.parts import Bench, bench
+
+QUIET = 30.0
+SLIDE = "a.tiff"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Bench]:
+    found = bench(tmp_path, folder=f"quiet_seconds = {QUIET}")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def clocks(here: Bench, monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    found = rule(here.engine)
+    monkeypatch.setattr("flows.watching.jumps.monotonic", lambda: found.machine)
+    return found
+
+
+def arrive(here: Bench) -> None:
+    """A file that any driver refuses at once, so that being asked about is seen by its state."""
+    (here.folder / SLIDE).write_bytes(b"II*\0" + bytes(60))
+
+
+def is_asked(here: Bench) -> bool:
+    """Whether the file was taken for complete."""
+    return any(row.path == SLIDE and row.state != State.WAITING for row in here.rows())
+
+
+def looks(here: Bench, clocks: Clocks, count: int, step: float = 5.1) -> list[bool]:
+    found = list[bool]()
+    for _ in range(count):
+        here.scan()
+        found.append(is_asked(here))
+        clocks.passes(step)
+    return found
+
+
+def test_a_quiet_file(here: Bench, clocks: Clocks) -> None:
+    arrive(here)
+    assert looks(here, clocks, 7) == [False] * 6 + [True]
+
+
+@pytest.mark.parametrize("jump", [120.0, -120.0, 86400.0, -86400.0])
+def test_a_jump_between_passes(here: Bench, clocks: Clocks, jump: float) -> None:
+    arrive(here)
+    assert looks(here, clocks, 2) == [False, False]
+    clocks.jumps(jump)
+    assert looks(here, clocks, 5) == [False] * 4 + [True]  # as if nobody had touched the clock
+
+
+@pytest.mark.parametrize("jump", [120.0, -120.0])
+@pytest.mark.parametrize("before", [True, False], ids=["before it is written down", "after it is written down"])
+def test_a_jump_in_a_pass(here: Bench, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, jump: float, before: bool) -> None:
+    import flows.watching.scan as scanning
+
+    really = scanning.record
+
+    def record(*arguments: object) -> None:
+        if before:
+            clocks.jumps(jump)
+        really(*arguments)  # type: ignore[arg-type]
+        if not before:
+            clocks.jumps(jump)
+
+    arrive(here)
+    with monkeypatch.context() as patched:
+        patched.setattr(scanning, "record", record)
+        assert looks(here, clocks, 1) == [False]
+    assert looks(here, clocks, 6) == [False] * 5 + [True]
+
+
+def test_a_pass_on_another_machine_tells_nothing(here: Bench, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrive(here)
+    assert looks(here, clocks, 2) == [False, False]
+    monkeypatch.setattr("flows.watching.jumps.machine", lambda: "another")
+    clocks.machine += 1e6  # its own clock began at another moment
+    assert looks(here, clocks, 5) == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_retries_wait_as_long_as_they_should(here: Bench, clocks: Clocks, jump: float) -> None:
+    from tests.flows.test_feed import add
+
+    here.scan()
+    add(here, "failed", state=State.FAILED, not_before=clocks.ledger + 60.0)
+    clocks.jumps(jump)
+    seen = list[int]()
+    for _ in range(3):
+        here.scan()
+        seen.append(here.feed())
+        clocks.passes(35.0)
+    assert seen == [0, 0, 1]
