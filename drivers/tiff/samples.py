@@ -10,6 +10,7 @@ import numpy as np
 from drivers.errors import Damaged, Unsupported
 from drivers.model import ALPHA, RGB_CHANNELS, Channel
 from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of
+from drivers.tiff.chroma import CIELAB, ICCLAB, OLD_JPEG, YUYV, Lab, is_reduced
 from drivers.tiff.level import Convert, LevelFacts
 from drivers.tiff.metadata import tag
 from drivers.tiff.storage import GIVE_RGB, JPEG, JPEG2000
@@ -25,6 +26,7 @@ _ALPHA = {_ASSOCIATED, 2, 999}
 """Associated, unassociated, and what Corel wrote for the latter (libtiff reads it so)."""
 _UINT8 = np.dtype("u1")
 _INKS = tuple(Channel(name) for name in ("Cyan", "Magenta", "Yellow", "Black"))
+_FROM_LAB = "the colours are stored as Lab and written as 8-bit RGB, as libtiff converts them"
 _WRITTEN_INVERTED = "a bilevel image stored as WhiteIsZero: its values are inverted, 0 is black and 1 is white"
 _MULTIPLIED = "the colours are stored multiplied by their alpha (associated alpha), and are left so"
 
@@ -75,6 +77,9 @@ def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
     if dtype.kind == "c":
         raise Unsupported("complex samples are not read; write magnitude or real and imaginary part as channels")
     photometric = _photometric(page)
+    read = {YCBCR: _ycbcr, CIELAB: _lab, ICCLAB: _lab}.get(YCBCR if page.compression == YUYV else photometric)
+    if read is not None:
+        return read(page)
     if photometric == PALETTE:
         return _grey(page) if indexed else _palette(page)
     if photometric == WHITE_IS_ZERO:
@@ -85,8 +90,6 @@ def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
         return _rgb(page)
     if photometric == SEPARATED:
         return _inks(page, ()) if indexed else _cmyk(page)
-    if photometric == YCBCR:
-        return _ycbcr(page)
     raise Unsupported(f"colours of kind {_name(page)} are not read; convert the image to RGB first")
 
 
@@ -230,12 +233,30 @@ def _ycbcr(page: TiffPage) -> Samples:
     if page.samplesperpixel != 3 or page.dtype != _UINT8:
         raise Unsupported(f"YCbCr with {page.samplesperpixel} samples of type {page.dtype} is not read")
     convert: Convert | None = None
-    if page.compression not in JPEG | JPEG2000 | GIVE_RGB:
+    if page.compression in (OLD_JPEG, YUYV) or (is_reduced(page) and page.compression not in JPEG | JPEG2000 | GIVE_RGB):
+        pass  # decoded to RGB: drivers/tiff/chroma.py
+    elif page.compression not in JPEG | JPEG2000 | GIVE_RGB:
         convert = _coefficients(page)
     elif page.planarconfig == 2:
         raise Unsupported("YCbCr in separately compressed planes is not read")
     about = Samples(3, _UINT8, rgb=True, convert=convert, whole=convert is not None, white=True, described=RGB_CHANNELS)
     return replace(about, ycbcr=page.compression in JPEG2000)
+
+
+def _lab(page: TiffPage) -> Samples:
+    kinds = (np.dtype("u1"), np.dtype("u2"))
+    if page.samplesperpixel != 3 or page.dtype not in kinds or _bits(page) is not None:
+        raise Unsupported(f"{_name(page)} with {page.samplesperpixel} samples of type {page.dtype} is not read")
+    return Samples(
+        3,
+        _UINT8,
+        rgb=True,
+        convert=Lab(page.photometric == ICCLAB),
+        whole=True,
+        white=True,
+        described=RGB_CHANNELS,
+        warnings=(_FROM_LAB,),
+    )
 
 
 def _coefficients(page: TiffPage) -> YCbCr:

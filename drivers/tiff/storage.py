@@ -11,6 +11,7 @@ import numpy as np
 from drivers.errors import CutShort, Damaged, LimitExceeded, Unsupported
 from drivers.files import ByteSource
 from drivers.limits import LIMITS, check
+from drivers.tiff.chroma import OLD_JPEG, YUYV, is_reduced, rgb_decoder
 from drivers.tiff.raw import BLOCK_ROWS, Rows, block_columns
 
 if TYPE_CHECKING:
@@ -21,10 +22,16 @@ JPEG = {7, 34892}
 JPEG2000 = {33003, 33004, 33005, 34712}
 GIVE_RGB = {22610, 34934, 50001, 34927, 50002, 52546, 34933}
 """JPEG XR, WebP, JPEG XL, PNG: their streams tell how colour is coded, and decoders give RGB, whatever the tag says."""
-_OLD_JPEG = 6
-_NAMES = {1: "none", 7: "jpeg", 34892: "jpeg", 32946: "deflate", 8: "deflate", 22610: "jpegxr"} | dict.fromkeys(
-    JPEG2000, "jpeg2000"
-)
+_NAMES = {
+    1: "none",
+    7: "jpeg",
+    34892: "jpeg",
+    OLD_JPEG: "old jpeg",
+    YUYV: "yuyv",
+    32946: "deflate",
+    8: "deflate",
+    22610: "jpegxr",
+} | dict.fromkeys(JPEG2000, "jpeg2000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +120,21 @@ def storage_of(page: TiffPage) -> Storage:
         raise Unsupported(f"samples of {page.bitspersample} bits, format {int(page.sampleformat)}, are not read")
     if page.imagedepth > 1 or page.tiledepth > 1:
         raise Unsupported("volumetric TIFF tiles (ImageDepth) are not read")
-    if _subsampled(page) and page.compression not in JPEG | JPEG2000:
+    own = rgb_decoder(page)
+    if own is None and is_reduced(page) and page.compression not in JPEG | JPEG2000 | GIVE_RGB:
         raise Unsupported(
-            f"YCbCr with reduced chroma is read in JPEG only, not in {compression_name(int(page.compression))}: "
-            "convert the image to RGB first"
+            f"YCbCr with reduced chroma is not read in {compression_name(int(page.compression))}; convert it to RGB first"
         )
     planar, raw = page.planarconfig == 2 and samples > 1, _raw_dtype(page)
     rows, columns, joined = _segment(page, 1 if planar else samples, raw is not None)
-    if page.compression == _OLD_JPEG:
-        raise Unsupported("old-style JPEG (compression 6) is not read")
+    if page.compression == OLD_JPEG:
+        planar, rows, columns, joined = False, height, width, 1
     coding = (page.parent.byteorder, page.bitspersample, int(page.predictor), int(page.fillorder))
     look = (int(page.photometric), tuple(page.extrasamples), page.subsampling)
     compression = int(page.compression)
-    decode = _decoder(page)
+    decode = own or _decoder(page)
     return Storage(
-        height, width, samples, planar, rows, columns, joined, decode, compression, page.dtype, (*coding, *look), raw
+        height, width, samples, planar, rows, columns, joined, decode, compression, page.dtype, (*coding, *look, own), raw
     )
 
 
@@ -157,13 +164,9 @@ def _raw_dtype(page: TiffPage) -> np.dtype[Any] | None:
     """The stored dtype, where the page's strips hold plain rows that need no decoding."""
     plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1 and not page.is_tiled
     assert page.dtype is not None
-    if not plain or page.bitspersample != page.dtype.itemsize * 8 or page.sampleformat == 5 or _subsampled(page):
+    if not plain or page.bitspersample != page.dtype.itemsize * 8 or page.sampleformat == 5 or is_reduced(page):
         return None
     return page.dtype.newbyteorder(page.parent.byteorder)
-
-
-def _subsampled(page: TiffPage) -> bool:
-    return page.photometric == 6 and page.subsampling not in (None, (1, 1))
 
 
 def _decoder(page: TiffPage) -> Callable[..., Any]:
