@@ -26,11 +26,14 @@ from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
 from drivers.tiff.metadata import icc_of, text
 from drivers.tiff.opening import open_with
+from drivers.tiff.samples import BLACK_IS_ZERO, RGB, YCBCR
+from drivers.tiff.storage import GIVE_RGB, JPEG, JPEG2000
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
 YCBCR_JPEG2000 = 33003
+_PHOTOMETRIC = 262
 _ASPECT_TOLERANCE = 0.02
 _ROLES = {1: "label", 9: "macro"}  # NewSubfileType, as Aperio writes it
 
@@ -111,14 +114,24 @@ def _same_aspect(base: tuple[int, int], size: tuple[int, int]) -> bool:
 
 def _level(file: OpenTiff, pages: list[TiffPage], scale: float) -> Level:
     storage = storage_of(pages[0])
+    _check_colours(pages[0])
     planes = np.empty((1, 1, len(pages)), object)
     for z, page in enumerate(pages):
         if storage_of(page) != storage:
             raise Unsupported(f"{file.name}: slices of one level are stored in different ways")
         planes[0, 0, z] = plane_of(page, storage, file.source)
-    ycbcr = storage.compression == YCBCR_JPEG2000 and storage.samples == 3
+    said = storage.compression == YCBCR_JPEG2000 or (storage.compression in JPEG2000 and pages[0].photometric == YCBCR)
+    ycbcr = said and storage.samples == 3
     white = storage.samples == 3 and storage.dtype.itemsize == 1
     return build_level(file.source, storage, planes, LevelFacts(scale, 255 if white else 0, ycbcr=ycbcr))
+
+
+def _check_colours(page: TiffPage) -> None:
+    """Raise Unsupported for colours that Aperio does not write: the general driver converts them."""
+    if _PHOTOMETRIC not in page.tags or page.photometric in (BLACK_IS_ZERO, RGB):
+        return
+    if page.photometric != YCBCR or page.compression not in JPEG | JPEG2000 | GIVE_RGB:
+        raise Unsupported(f"colours of kind {int(page.photometric)} with compression {int(page.compression)}")
 
 
 def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
