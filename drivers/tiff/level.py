@@ -115,8 +115,11 @@ class SegmentReader:
             raise
         except Exception as error:
             raise Damaged(f"cannot be decoded: {type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
-        recoloured = self.ycbcr and s.compression in JPEG2000 and not decoded_as_rgb(data)
-        return ycbcr_to_rgb(decoded[0]) if recoloured else decoded[0]
+        if not self.ycbcr or s.compression not in JPEG2000 or decoded_as_rgb(data):
+            return decoded[0]
+        if decoded[0].dtype != np.uint8:
+            raise Unsupported(f"YCbCr of type {decoded[0].dtype} without a component transform is not read")
+        return ycbcr_to_rgb(decoded[0])
 
 
 def build_level(source: ByteSource, storage: Storage, planes: NDArray[Any], facts: LevelFacts) -> Level:
