@@ -11,10 +11,10 @@ from drivers.dicom.pixels import PixelFacts
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.model import Pixels
+from drivers.pictures import jpeg2000
 from drivers.pictures.color import ycbcr_to_rgb
 from drivers.pictures.frames import picture_size
 from drivers.pictures.jpeg import check_end, check_jpeg
-from drivers.pictures.jpeg2000 import decoded_as_rgb
 
 _JPEG2000 = 34712  # the TIFF compression by which `picture_size` knows the codec
 _YCBCR = ("YBR_FULL", "YBR_FULL_422")
@@ -92,8 +92,7 @@ class Decoder:
                 return self._declared(imagecodecs.jpegls_decode(data))
             case "jpeg2000" | "htj2k":
                 _check_size(picture_size(_JPEG2000, data), f)
-                decode = imagecodecs.jpeg2k_decode if f.compression == "jpeg2000" else imagecodecs.htj2k_decode
-                return _recoloured(decode(data), data, f)
+                return _recoloured(jpeg2000.decode(data, high_throughput=f.compression == "htj2k"), data, f)
             case "jpegxl":
                 return imagecodecs.jpegxl_decode(data)
             case _:
@@ -155,7 +154,7 @@ def stored_as_ycbcr(data: bytes, photometric: str) -> bool:
 
 def _recoloured(pixels: Pixels, data: bytes, facts: PixelFacts) -> Pixels:
     """RGB of a JPEG 2000 frame. Some writers store YCbCr that the stream does not declare (no component transform)."""
-    if facts.stored_samples != 3 or not facts.photometric.startswith("YBR") or decoded_as_rgb(data):
+    if facts.stored_samples != 3 or not facts.photometric.startswith("YBR") or jpeg2000.decoded_as_rgb(data):
         return pixels
     if pixels.dtype != np.uint8:
         raise Unsupported(f"YCbCr ({facts.photometric}) of type {pixels.dtype} without a component transform is not read")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+from numpy.typing import NDArray
+
+from drivers.errors import Unsupported
 
 _SOC_SIZ = b"\xff\x4f\xff\x51"
 _SIZ, _COD, _SOT, _SOD = 0x51, 0x52, 0x90, 0x93
@@ -28,6 +33,23 @@ def decoded_as_rgb(data: bytes) -> bool:
         if marker == _COD and len(body) > 4 and body[4] != 0:  # SGcod: progression, two of layers, transform
             return True
     return False
+
+
+def decode(data: bytes, *, high_throughput: bool = False) -> NDArray[Any]:
+    """Samples (rows, columns) or (rows, columns, samples); `decoded_as_rgb` tells what they are.
+
+    OpenJPH decodes a bare high-throughput stream of components of one size (ISO 15444-15); it undoes the same transform as
+    OpenJPEG, which decodes all others, also those with reduced chroma that OpenJPH leaves apart. Raises Unsupported where
+    chroma is reduced in another way than to half the columns, or half the rows and columns.
+    """
+    import imagecodecs
+
+    if high_throughput and data.startswith(_SOC_SIZ) and not has_reduced_chroma(data):
+        return imagecodecs.htj2k_decode(data, planar=False)
+    try:
+        return imagecodecs.jpeg2k_decode(data)
+    except NotImplementedError as error:
+        raise Unsupported(f"JPEG 2000 with such components is not read ({error}): 4:4:4, 4:2:2 and 4:2:0 are") from error
 
 
 def codestream(data: bytes) -> int | None:

@@ -23,7 +23,7 @@ _TILES, _DIMENSIONS, _COORDINATE = 5_000_000, 16, 1 << 24
 _DTYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "i8", 8: "u8", 9: "f4", 10: "f8"}
 RAW, JPEG, JPEG2000, JPEG_LOSSLESS, PNG, BMP = 0, 2, 3, 5, 8, 9
 NAMES = {RAW: "none", JPEG: "jpeg", JPEG2000: "jpeg2000", JPEG_LOSSLESS: "jpeg-lossless", PNG: "png", BMP: "bmp"}
-_BGR = 4
+_PALETTE, _BGR, _HSV = 2, 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ def _header(source: ByteSource, at: int) -> Header:
         raise Unsupported(f"{name}: samples of type {kind} are not read")
     if compression not in NAMES:
         raise Unsupported(f"{name}: tiles of compression {compression} are not read")
+    if space in (_PALETTE, _HSV):
+        raise Unsupported(f"{name}: tiles of colours of kind {space} (palette 2, HSV 5) are not read: export them as RGB")
     if depth > 1:
         raise Unsupported(f"{name}: tiles of {depth} slices are not read")
     if components < 1 or width < 1 or height < 1:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from drivers.errors import Damaged
+from drivers.errors import Damaged, DriverError
 from drivers.model import Pixels
+from drivers.pictures import jpeg2000
 from drivers.pictures.frames import picture_size
 from drivers.pictures.jpeg import check_end, frame_size
 from drivers.vsi.ets import BMP, JPEG, JPEG2000, JPEG_LOSSLESS, PNG, RAW, Header
@@ -20,7 +21,7 @@ def decode(data: bytes, header: Header) -> Pixels:
     _check(data, header)
     try:
         pixels = _decoded(data, header)
-    except MemoryError:
+    except (DriverError, MemoryError):
         raise
     except Exception as error:
         raise Damaged(f"cannot be decoded: {type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
@@ -66,7 +67,7 @@ def _decoded(data: bytes, header: Header) -> Pixels:
     decoders = {
         JPEG: imagecodecs.jpeg8_decode,
         JPEG_LOSSLESS: imagecodecs.jpeg_decode,
-        JPEG2000: imagecodecs.jpeg2k_decode,
+        JPEG2000: jpeg2000.decode,
         PNG: imagecodecs.png_decode,
         BMP: imagecodecs.bmp_decode,
     }

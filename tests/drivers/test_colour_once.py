@@ -91,8 +91,10 @@ def j2k(samples: np.ndarray, *, mct: bool, lossless: bool = True, jp2: bool = Fa
     return imagecodecs.jpeg2k_encode(samples, codecformat="jp2" if jp2 else "j2k", colorspace=space, mct=mct, **quality)
 
 
-def tiff(path: Path, stream: bytes, compression: int, photometric: str, description: str | None = None) -> Path:
-    about = {"shape": (SIDE, SIDE, 3), "dtype": "u1", "tile": (SIDE, SIDE), "metadata": None}
+def tiff(
+    path: Path, stream: bytes, compression: int, photometric: str, description: str | None = None, *, dtype: str = "u1"
+) -> Path:
+    about = {"shape": (SIDE, SIDE, 3), "dtype": dtype, "tile": (SIDE, SIDE), "metadata": None}
     tifffile.imwrite(path, iter([stream]), compression=34712, photometric="rgb", description=description, **about)
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
