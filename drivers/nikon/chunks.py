@@ -7,7 +7,10 @@ where the map of all chunks is.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from functools import partial
 
+from drivers.claims import Claims, same_bytes, settled
 from drivers.errors import Damaged, Incomplete
 from drivers.files import ByteSource
 from drivers.limits import check
@@ -17,12 +20,18 @@ SIGNATURE = b"ND2 FILE SIGNATURE CHUNK NAME01!"
 _MAP_AT_END = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 _MAP = b"ND2 FILEMAP SIGNATURE NAME 0001!"
 _FRAME = b"ImageDataSeq|"
+STAMP = 8
+"""A frame's data begin with its time."""
 _HEADER = struct.Struct("<4sIQ")
 _MAP_BYTES = 1 << 30
 
 
-def frames_of(source: ByteSource) -> dict[int, int]:
-    """Offset of the chunk of every frame, by its number."""
+def frames_of(source: ByteSource) -> tuple[dict[int, int], list[str]]:
+    """(offset of the chunk of every frame by its number, warnings).
+
+    The map names chunks in the order in which they were written and says of none that it replaces another: Damaged where
+    two frames of one number differ.
+    """
     if source.size < 40:
         raise Damaged("the file ends within its header: it is truncated")
     end = source.read(source.size - 40, 40)
@@ -31,19 +40,40 @@ def frames_of(source: ByteSource) -> dict[int, int]:
     start, length = chunk(source, int.from_bytes(end[32:], "little"), _MAP)
     check("the length of the chunk map", length, _MAP_BYTES)
     data = source.read(start, length)
-    found: dict[int, int] = {}
+    kept, warnings = settled(_entries(data), Claims(_number, _name, partial(_same, source)))
+    return dict(kept), warnings
+
+
+def _entries(data: bytes) -> Iterator[tuple[int, int]]:
+    """(number, offset) of every frame that the map names."""
     at = 0
     while True:
         stop = data.find(b"!", at) + 1
         name = data[at:stop]
         if not stop or name == _MAP_AT_END:
-            return found
+            return
         if stop + 16 > len(data):
             raise Damaged("the chunk map ends within an entry")
         number = name[len(_FRAME) : -1]
         if name.startswith(_FRAME) and number.isdigit():
-            found[int(number)] = int.from_bytes(data[stop : stop + 8], "little")
+            yield int(number), int.from_bytes(data[stop : stop + 8], "little")
         at = stop + 16
+
+
+def _number(frame: tuple[int, int]) -> int:
+    return frame[0]
+
+
+def _name(frame: tuple[int, int]) -> str:
+    return f"the chunk of frame {frame[0]} at byte {frame[1]}"
+
+
+def _same(source: ByteSource, one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two chunks hold the same pixels, whatever their times."""
+    if one[1] == other[1]:
+        return True
+    (first, size), (second, length) = (chunk(source, at, b"%s%d!" % (_FRAME, number)) for number, at in (one, other))
+    return size == length and same_bytes(source, source, (first + STAMP, second + STAMP), max(0, size - STAMP))
 
 
 def chunk(source: ByteSource, at: int, name: bytes) -> tuple[int, int]:

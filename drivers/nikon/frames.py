@@ -14,13 +14,11 @@ from drivers.files import ByteSource
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import Level, Pixels
-from drivers.nikon.chunks import chunk
+from drivers.nikon.chunks import STAMP, chunk
 from drivers.tiles import Grid
 
 BLOCK_BYTES = 8 << 20
 """About what one read of an uncompressed frame takes."""
-_STAMP = 8
-"""A frame's data begin with its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +67,11 @@ class Reader:
         frame = self.frame
         rows = min(self.rows, frame.height - top)
         if frame.deflated:
-            data = self._inflated(start + _STAMP, length - _STAMP)
+            data = self._inflated(start + STAMP, length - STAMP)
         else:
-            if length < _STAMP + frame.bytes:
-                raise Damaged(f"holds {length - _STAMP} bytes where its pixels need {frame.bytes}")
-            data = self.source.read(start + _STAMP + top * frame.row, rows * frame.row)
+            if length < STAMP + frame.bytes:
+                raise Damaged(f"holds {length - STAMP} bytes where its pixels need {frame.bytes}")
+            data = self.source.read(start + STAMP + top * frame.row, rows * frame.row)
         used = frame.width * frame.components * frame.dtype.itemsize
         flat = np.frombuffer(data, np.uint8, rows * frame.row).reshape(rows, frame.row)[:, :used]
         pixels = np.ascontiguousarray(flat).view(frame.dtype).reshape(rows, frame.width, frame.components)

@@ -52,7 +52,7 @@ def open_slide(path: Path) -> Slide:
 def _slide(path: Path, source: ByteSource) -> Slide:
     if source.read(0, 4) != MAGIC:
         raise Unsupported("is ND2 of the old kind (JPEG 2000): save it anew with NIS-Elements")
-    chunks = frames_of(source)
+    chunks, repeats = frames_of(source)
     try:
         from nd2 import ND2File
     except ImportError as error:
@@ -60,10 +60,12 @@ def _slide(path: Path, source: ByteSource) -> Slide:
     with ND2File(path) as file:
         frame = _frame(file)
         scenes = _scenes(path, source, file, (frame, chunks))
+        beyond = sum(number >= math.prod(loop.count for loop in file.experiment) for number in chunks)
         description, described = file.text_info.get("description"), bool(channels(file))
     lacking = sum(len(scene.levels[0].index.gaps()) > 0 for scene in scenes)
     warnings = [] if described else ["the metadata of channels, objective and pixel size cannot be read"]
     warnings += [f"{lacking} scenes lack frames that were never written"] if lacking else []
+    warnings += [*repeats, *([f"{beyond} frames lie beyond the loops of the metadata and are left out"] if beyond else [])]
     return Slide(
         path=path,
         driver="nd2",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Nd2:
     """Whether the planes name a fluorescent probe."""
     claims: Mapping[str, int] | None = None
     """Attributes that are wrong."""
+    again: Mapping[int, Image] | None = None
+    """Frames that are stored a second time, by their number."""
 
 
 def variant(name: str, value: Any) -> bytes:
@@ -131,6 +133,9 @@ def make_nd2(path: Path, nd2: Nd2) -> Path:
     } | dict(nd2.claims or {})
     chunks = [(b"ImageAttributesLV!", variant("SLxImageAttributes", attributes))]
     chunks += [(f"ImageDataSeq|{i}!".encode(), frame_data(nd2, i)) for i in range(count) if i not in nd2.missing]
+    for i, pixels in (nd2.again or {}).items():
+        other = replace(nd2, frames=np.broadcast_to(pixels, nd2.frames.shape))
+        chunks += [(f"ImageDataSeq|{i}!".encode(), struct.pack("<d", 99.0) + frame_data(other, 0)[8:])]
     chunks += [(b"ImageMetadataSeqLV|0!", variant("SLxPictureMetadata", metadata(nd2)))]
     if nd2.loops:
         chunks += [(b"ImageMetadataLV!", variant("SLxExperiment", experiment(nd2.loops)))]
