@@ -13,6 +13,7 @@ from pathlib import Path
 from drivers.errors import DriverError
 from drivers.files import ByteSource, closed_on_error, open_source
 from drivers.model import RGB_CHANNELS, PixelSize, Scene, Slide
+from drivers.zvi.claims import positions_of, without_copies
 from drivers.zvi.compound import Compound, open_compound
 from drivers.zvi.item import Item, items_of, tags_of
 from drivers.zvi.level import Axes, axes_of, level_of
@@ -99,7 +100,9 @@ class _Image:
         groups = list(self._groups(items))
         for i, (group, mosaic) in enumerate(groups):
             name = self.path.stem if len(groups) == 1 else f"{self.path.stem}, image {i + 1}"
-            yield self._scene(name, self._alone(group, mosaic), mosaic)
+            alone, repeats = without_copies(group)
+            self.warnings.extend(repeats)
+            yield self._scene(name, alone, mosaic)
 
     def _groups(self, items: Sequence[Item]) -> Iterator[tuple[list[Item], Placed | None]]:
         """Items of one scene each. Channels of colour are images of their own."""
@@ -109,16 +112,8 @@ class _Image:
                 yield group, mosaic
                 continue
             for part in _split(group, lambda item: (tile_of(item), item.size)):
-                yield part, None
-
-    def _alone(self, items: Sequence[Item], mosaic: Placed | None) -> list[Item]:
-        """Without items that claim the place of an earlier one."""
-        found: dict[object, Item] = {}
-        for item in items:
-            found.setdefault((item.t, item.c, item.z, None if mosaic is None else tile_of(item)), item)
-        if lost := len(items) - len(found):
-            self.warnings.append(f"{lost} image items are left out: they have the coordinates of earlier ones")
-        return list(found.values())
+                for position in positions_of(part):
+                    yield position, None
 
     def _scene(self, name: str, items: Sequence[Item], mosaic: Placed | None) -> Scene:
         axes = axes_of(items)

@@ -80,11 +80,10 @@ def test_missing_items_show_nothing_and_are_told_of(tmp_path: Path) -> None:
     assert any("12 image items are counted, 11 are stored" in warning for warning in warnings)
 
 
-def test_items_at_the_same_place_are_told_of(tmp_path: Path) -> None:
+def test_items_at_the_same_place_are_refused(tmp_path: Path) -> None:
     planes = [Plane(numbers(20, 30, seed=1)), Plane(numbers(20, 30, seed=2))]
-    _, read, warnings = only(make_zvi(tmp_path / "a.zvi", Zvi(planes)))
-    np.testing.assert_array_equal(read[0, 0, 0], planes[0].pixels)
-    assert any("left out" in warning for warning in warnings)
+    with pytest.raises(Damaged, match=r"image item 0 \(.*\) and image item 1 \(.*\) claim the same place"):
+        open_slide(make_zvi(tmp_path / "a.zvi", Zvi(planes)))
 
 
 def test_a_broken_thumbnail_costs_a_warning(tmp_path: Path) -> None:
