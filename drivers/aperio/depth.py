@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from drivers.claims import repeated
+from drivers.files import ByteSource
 from drivers.metadata.aperio import parse_description, positive
+from drivers.tiff.copies import same_pages
 from drivers.tiff.metadata import text
 
 if TYPE_CHECKING:
@@ -44,8 +47,30 @@ def in_depth(pages: Sequence[TiffPage]) -> Depth:
     return Depth(order, round(sum(steps) / len(steps), 6) if even else None, uneven)
 
 
+def without_copies(pages: Sequence[TiffPage], source: ByteSource) -> tuple[list[TiffPage], list[str]]:
+    """(slices of a level without those that repeat one of the same OffsetZ, warnings)."""
+    kept: list[TiffPage] = []
+    copies: list[tuple[str, str]] = []
+    for page in pages:
+        twins = (one for one in kept if _offset_um(one) == _offset_um(page) is not None)
+        twin = next((one for one in twins if same_pages(one, page, (source, source))), None)
+        if twin is None:
+            kept.append(page)
+        else:
+            copies.append((_name(twin), _name(page)))
+    return kept, repeated(copies)
+
+
 def offsets_um(pages: Sequence[TiffPage]) -> list[float] | None:
     """OffsetZ of each page; None where one does not say it or two say the same."""
-    found = [positive(parse_description(text(page, 270) or "").get("OffsetZ"), signed=True) for page in pages]
+    found = [_offset_um(page) for page in pages]
     known = [offset for offset in found if offset is not None]
     return known if len(known) == len(pages) and len(set(known)) == len(known) else None
+
+
+def _offset_um(page: TiffPage) -> float | None:
+    return positive(parse_description(text(page, 270) or "").get("OffsetZ"), signed=True)
+
+
+def _name(page: TiffPage) -> str:
+    return f"page {page.index} ({page.imagewidth}x{page.imagelength}, OffsetZ {_offset_um(page)})"

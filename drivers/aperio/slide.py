@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.aperio.depth import in_depth
+from drivers.aperio.depth import in_depth, without_copies
 from drivers.associated import associated_images
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal, snapped
@@ -61,6 +61,9 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
             warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
         else:
             makers[role] = partial(_associated, file, page, role)
+    for size, members in groups.items():
+        groups[size], repeats = without_copies(members, file.source)
+        warnings += repeats
     depth = len(groups[base])
     stack = in_depth(groups[base])
     levels: list[Level] = []

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drivers.associated import associated_images
+from drivers.claims import Claims, settled
 from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal
 from drivers.geometry import Box, Shape
@@ -25,6 +26,7 @@ from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Positi
 from drivers.paint import paint
 from drivers.pictures.color import Strongest
 from drivers.tiff.container import OpenTiff
+from drivers.tiff.copies import same_pages
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
 from drivers.tiff.metadata import facts_of, pixel_size_um, tag, text
 from drivers.tiff.opening import open_with
@@ -73,7 +75,7 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     pages = _pages(file)
     if not pages.levels:
         raise Damaged(f"{file.name}: the file holds no level of a slide")
-    stacks = _stacks(pages)
+    stacks = _stacks(pages, file)
     first = stacks[0][0]
     look = _look(file, stacks)
     levels = [_level(file, stack, look.facts) for stack in stacks]
@@ -108,9 +110,10 @@ def _pages(file: OpenTiff) -> _Pages:
     return found
 
 
-def _stacks(pages: _Pages) -> list[list[TiffPage]]:
+def _stacks(pages: _Pages, file: OpenTiff) -> list[list[TiffPage]]:
     """The slices of each level, finest first; levels that do not fit the finest are left out with a warning."""
-    (base, finest), *coarser = sorted(pages.levels.items(), key=lambda item: -item[0][0] * item[0][1])
+    alone = {size: _alone(slices, file, pages.warnings) for size, slices in pages.levels.items()}
+    (base, finest), *coarser = sorted(alone.items(), key=lambda item: -item[0][0] * item[0][1])
     stacks = [_in_depth(finest)]
     for size, slices in coarser:
         if len(slices) != len(finest):
@@ -138,6 +141,18 @@ def _depth_um(page: TiffPage) -> float | None:
     """Place of the focal plane; the tag is in nanometres."""
     nanometres = number(tag(page, Z_OFFSET))
     return None if nanometres is None else nanometres / 1000
+
+
+def _alone(pages: list[TiffPage], file: OpenTiff, warnings: list[str]) -> list[TiffPage]:
+    """The slices of a level; raises Damaged where two of one focal offset show different pixels."""
+
+    def name(page: TiffPage) -> str:
+        return f"page {page.index} ({page.imagewidth}x{page.imagelength}, z {_depth_um(page)} micrometres)"
+
+    claims = Claims(_depth_um, name, lambda one, other: same_pages(one, other, (file.source, file.source)))
+    kept, repeats = settled(pages, claims)
+    warnings.extend(repeats)
+    return kept
 
 
 def _in_depth(pages: list[TiffPage]) -> list[TiffPage]:

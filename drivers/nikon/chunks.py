@@ -40,7 +40,7 @@ def frames_of(source: ByteSource) -> tuple[dict[int, int], list[str]]:
     start, length = chunk(source, int.from_bytes(end[32:], "little"), _MAP)
     check("the length of the chunk map", length, _MAP_BYTES)
     data = source.read(start, length)
-    kept, warnings = settled(_entries(data), Claims(_number, _name, partial(_same, source)))
+    kept, warnings = settled(dict.fromkeys(_entries(data)), Claims(_number, _name, partial(_same, source)))
     return dict(kept), warnings
 
 
@@ -70,8 +70,6 @@ def _name(frame: tuple[int, int]) -> str:
 
 def _same(source: ByteSource, one: tuple[int, int], other: tuple[int, int]) -> bool:
     """Whether two chunks hold the same pixels, whatever their times."""
-    if one[1] == other[1]:
-        return True
     (first, size), (second, length) = (chunk(source, at, b"%s%d!" % (_FRAME, number)) for number, at in (one, other))
     return size == length and same_bytes(source, source, (first + STAMP, second + STAMP), max(0, size - STAMP))
 

@@ -18,6 +18,7 @@ from drivers.members.files import confined
 from drivers.metadata.omexml import Pixels
 from drivers.metadata.xmltree import child, children, parse_xml
 from drivers.tiff.container import OpenTiff, open_tiff
+from drivers.tiff.copies import same_pages
 from drivers.tiff.metadata import text
 from drivers.tiff.stack import PLANES
 
@@ -143,17 +144,26 @@ def _place(planes: Planes, order: str, entry: Element, files: FileSet) -> None:
         place = dict(zip(order, (at, rest % sizes[b], rest // sizes[b]), strict=True))
         index = (place["T"], place["C"], place["Z"])
         page, file = _page(files, entry, i)
-        _check_claim(planes, index, (page, file))
-        planes.pages[index], planes.files[index] = page, file
+        if _alone(planes, index, (page, file), files):
+            planes.pages[index], planes.files[index] = page, file
 
 
-def _check_claim(planes: Planes, index: tuple[int, int, int], claim: tuple[TiffPage, OpenTiff]) -> None:
-    """Raise Damaged where another page has this plane already: which of them is meant is not stated."""
+def _alone(planes: Planes, index: tuple[int, int, int], claim: tuple[TiffPage, OpenTiff], files: FileSet) -> bool:
+    """Whether no page has this plane; of copies the file that was asked for keeps its own.
+
+    Raises Damaged where another page has it that differs: which of them is meant is not stated.
+    """
     (page, file), held, holder = claim, planes.pages[index], planes.files[index]
-    if held is not None and (held.offset != page.offset or holder is not file):
-        t, c, z = index
-        pages = f"page {held.index} of {holder.name} and to page {page.index} of {file.name}"
-        raise Damaged(f"OME-XML gives plane t {t}, c {c}, z {z} to {pages}")
+    if held is None:
+        return True
+    if held.offset == page.offset and holder is file:
+        return False
+    (t, c, z), kept, copy = index, f"page {held.index} of {holder.name}", f"page {page.index} of {file.name}"
+    if not same_pages(held, page, (holder.source, file.source)):
+        raise Damaged(f"OME-XML gives plane t {t}, c {c}, z {z} to {kept} and to {copy}, which differ")
+    swap = file is files.main and holder is not file
+    files.warnings.append(f"plane t {t}, c {c}, z {z}: {kept} and {copy} are copies: {kept if swap else copy} is left out")
+    return swap
 
 
 def _length(entry: Element, files: FileSet) -> int:

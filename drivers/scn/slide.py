@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drivers.associated import associated_images
+from drivers.claims import Claims, settled
 from drivers.errors import Damaged, Unsupported
 from drivers.factors import nominal
 from drivers.limits import LIMITS, check
 from drivers.model import Channel, Facts, Level, PixelSize, Position, Scene, Slide
-from drivers.scn.document import Image, collection_of
+from drivers.scn.document import Dimension, Image, collection_of
 from drivers.tiff.container import OpenTiff
+from drivers.tiff.copies import same_pages
 from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, text
 from drivers.tiff.opening import open_with
@@ -71,7 +73,10 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
         own.used.update(d.ifd for d in image.dimensions)
         own.warnings.append(f"{image.name or 'an image'}: a further overview is left out")
     for role, ifd in collection.supplements:
-        if role in _SUPPLEMENTS and role not in makers:
+        if role in makers and ifd not in own.used:
+            own.used.add(ifd)
+            own.warnings.append(f"page {ifd} is a second {role} image and is left out")
+        elif role in _SUPPLEMENTS and role not in makers:
             makers[role] = partial(_supplement, own, own.page(ifd), role)
     associated = associated_images(makers, own.warnings)
     scenes = [_scene(own, image, f"{path.stem} {i}") for i, image in enumerate(collection.images) if image not in overviews]
@@ -153,16 +158,13 @@ def _layers(own: _File, image: Image) -> list[Layer]:
         own.warnings.append(f"{image.name}: planes are missing and shown empty")
     layers: list[Layer] = []
     for r in sorted({d.r for d in image.dimensions}):
-        members = [d for d in image.dimensions if d.r == r]
+        members = _alone(own, image, [d for d in image.dimensions if d.r == r])
         pages = np.empty((1, channels, slices), object)
         for d in members:
             page = own.page(d.ifd)
             if (page.imagelength, page.imagewidth) != (d.height, d.width):
                 raise Damaged(f"page {d.ifd} is {page.imagewidth}x{page.imagelength}, the XML says {d.width}x{d.height}")
             if d.c < channels and d.z < slices:
-                other = next((o.ifd for o in members if o is not d and (o.c, o.z) == (d.c, d.z) and o.ifd != d.ifd), None)
-                if other is not None:
-                    raise Damaged(f"pages {other} and {d.ifd} claim the same place (r {r}, c {d.c}, z {d.z}) of {image.name}")
                 pages[0, d.c, d.z] = page
         what = f"{image.name}: level {members[0].width}x{members[0].height}"
         if layers and {(d.c, d.z) for d in members} != {(d.c, d.z) for d in base}:
@@ -170,6 +172,20 @@ def _layers(own: _File, image: Image) -> list[Layer]:
             continue
         _add(own, layers, pages, what)
     return layers
+
+
+def _alone(own: _File, image: Image, members: list[Dimension]) -> list[Dimension]:
+    """The planes of a resolution; raises Damaged where two pages of one channel and focal plane differ."""
+
+    def name(d: Dimension) -> str:
+        return f"page {d.ifd} (r {d.r}, c {d.c}, z {d.z} of {image.name})"
+
+    def same(one: Dimension, other: Dimension) -> bool:
+        return same_pages(own.page(one.ifd), own.page(other.ifd), (own.tiff.source, own.tiff.source))
+
+    kept, repeats = settled(dict.fromkeys(members), Claims(lambda d: (d.c, d.z), name, same))
+    own.warnings.extend(repeats)
+    return kept
 
 
 def _add(own: _File, layers: list[Layer], pages: np.ndarray, what: str) -> None:

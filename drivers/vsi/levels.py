@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.claims import repeated, same_bytes
 from drivers.errors import Damaged, DriverError
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
@@ -91,19 +92,22 @@ def axes_of(ets: Ets, image: Image) -> Axes:
     return Axes(found.get(T), found.get(Z), tuple(channels))
 
 
-def levels_of(ets: Ets, image: Image, axes: Axes) -> list[Level]:
-    """All resolution levels, finest first."""
+def levels_of(ets: Ets, image: Image, axes: Axes) -> tuple[list[Level], list[str]]:
+    """(all resolution levels, finest first; warnings)."""
     last = ets.coordinates[:, -1] if ets.header.pyramid else np.zeros(len(ets.offsets), np.int32)
     check("the number of resolution levels", int(last.max()) + 1, 32)
     size = _size(ets, image, last == 0)
     levels: list[Level] = []
+    warnings: list[str] = []
     for number in range(int(last.max()) + 1):
         chosen = np.flatnonzero(last == number)
         if number and (not chosen.size or size == (1, 1)):
             break
-        levels.append(_level(ets, axes, chosen, (size, number)))
+        rows, repeats = _rows(ets, axes, chosen, size)
+        levels.append(_level(ets, rows, size, number))
+        warnings += repeats
         size = (-(-size[0] // 2), -(-size[1] // 2))
-    return levels
+    return levels, warnings
 
 
 def _size(ets: Ets, image: Image, finest: NDArray[np.bool_]) -> tuple[int, int]:
@@ -116,10 +120,8 @@ def _size(ets: Ets, image: Image, finest: NDArray[np.bool_]) -> tuple[int, int]:
     return height, width
 
 
-def _level(ets: Ets, axes: Axes, chosen: NDArray[np.int64], what: tuple[tuple[int, int], int]) -> Level:
-    size, number = what
+def _level(ets: Ets, rows: NDArray[np.int32], size: tuple[int, int], number: int) -> Level:
     header = ets.header
-    rows = _rows(ets, axes, chosen, size)
     times, count, slices = rows.shape[:3]
     shape = Shape(times, count * header.components, slices, *size)
     tile = Shape(1, header.components, 1, header.tile_height, header.tile_width)
@@ -139,8 +141,14 @@ def _level(ets: Ets, axes: Axes, chosen: NDArray[np.int64], what: tuple[tuple[in
     )
 
 
-def _rows(ets: Ets, axes: Axes, chosen: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Row of the tile table by place (t, c, z, y, x); -1 where none is stored. Tiles outside the level are ignored."""
+Rows = NDArray[np.int32]
+
+
+def _rows(ets: Ets, axes: Axes, chosen: NDArray[np.int64], size: tuple[int, int]) -> tuple[Rows, list[str]]:
+    """(row of the tile table by place (t, c, z, y, x), warnings); -1 where none is stored.
+
+    Tiles outside the level are ignored.
+    """
     header = ets.header
     check("the number of channels", axes.channels * header.components, LIMITS.channels)
     times, slices = (1 if a is None else int(ets.coordinates[:, a].max()) + 1 for a in (axes.t, axes.z))
@@ -156,16 +164,23 @@ def _rows(ets: Ets, axes: Axes, chosen: NDArray[np.int64], size: tuple[int, int]
         c = c * extent + at[:, column]
     t, z = (zero if a is None else at[:, a] for a in (axes.t, axes.z))
     rows[t, c, z, at[:, 1], at[:, 0]] = chosen
-    _check_claims(ets, chosen, rows[t, c, z, at[:, 1], at[:, 0]])
-    return rows
+    return rows, _check_claims(ets, chosen, rows[t, c, z, at[:, 1], at[:, 0]])
 
 
-def _check_claims(ets: Ets, chosen: NDArray[np.int64], shown: NDArray[np.int32]) -> None:
-    """Raise Damaged where two entries of the table name different tiles for one place: which is meant is not stated."""
-    other = np.flatnonzero((chosen != shown) & (ets.offsets[chosen] != ets.offsets[shown]))
-    if other.size:
-        one, two = int(chosen[other[0]]), int(shown[other[0]])
-        raise Damaged(f"{ets.source.path.name}: entries {one} and {two} of the tile table claim the same place")
+def _check_claims(ets: Ets, chosen: NDArray[np.int64], shown: NDArray[np.int32]) -> list[str]:
+    """Warnings on entries of the table that hold copies of the tile that is shown at their place.
+
+    Raises Damaged where two entries name different tiles for one place: which is meant is not stated.
+    """
+    copies: list[tuple[str, str]] = []
+    for i in np.flatnonzero((chosen != shown) & (ets.offsets[chosen] != ets.offsets[shown])):
+        one, two = int(chosen[i]), int(shown[i])
+        at, size = (int(ets.offsets[one]), int(ets.offsets[two])), int(ets.sizes[one])
+        if size != int(ets.sizes[two]) or not same_bytes(ets.source, ets.source, at, size):
+            name = ets.source.path.name
+            raise Damaged(f"{name}: entries {one} and {two} of the tile table claim the same place and differ")
+        copies.append((f"entry {two} of the tile table", f"entry {one}"))
+    return repeated(copies)
 
 
 def channels_of(image: Image, axes: Axes, components: int) -> tuple[tuple[Channel, ...], bool]:

@@ -107,9 +107,10 @@ def _scenes(files: _Set, image: Image) -> list[Scene]:
 def _external(files: _Set, image: Image, ets: Ets) -> Scene:
     try:
         axes = axes_of(ets, image)
-        levels = levels_of(ets, image, axes)
+        levels, repeats = levels_of(ets, image, axes)
     except DriverError as error:
         raise type(error)(f"{ets.source.path.parent.name}/{ets.source.path.name}: {error}") from error
+    files.warnings += [f"{ets.source.path.parent.name}/{ets.source.path.name}: {repeat}" for repeat in repeats]
     channels, rgb = channels_of(image, axes, ets.header.components)
     z = next((d.z_step_um for d in image.dimensions if d.z_step_um is not None), None)
     bits = ets.header.dtype.itemsize * 8

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ import tifffile
 from drivers import open_slide, paint
 from drivers.errors import Damaged
 from drivers.geometry import Box
-from drivers.vsi.levels import _check_claims  # pyright: ignore[reportPrivateUsage]
+from tests.made.vsi import Stack, Vsi, make_vsi
 
 XML = (
     '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint8" '
@@ -22,12 +20,15 @@ XML = (
 )
 
 
-def ome(path: Path, entries: list[tuple[int, int]]) -> Path:
-    """Two pages of 10 and 20, given by (z, page)."""
+def ome(
+    path: Path, entries: list[tuple[int, int]], values: tuple[int, ...] = (10, 20), compression: str | None = None
+) -> Path:
+    """Pages of one value each, given by (z, page)."""
     data = "".join(f'<TiffData FirstZ="{z}" FirstC="0" FirstT="0" IFD="{page}" PlaneCount="1"/>' for z, page in entries)
     with tifffile.TiffWriter(path, ome=False) as file:
-        file.write(np.full((64, 64), 10, "u1"), description=XML.format(data), metadata=None)
-        file.write(np.full((64, 64), 20, "u1"), metadata=None)
+        for i, value in enumerate(values):
+            about = {"description": XML.format(data)} if i == 0 else {}
+            file.write(np.full((64, 64), value, "u1"), compression=compression, metadata=None, **about)
     return path
 
 
@@ -43,12 +44,65 @@ def test_a_plane_named_twice_is_no_claim(tmp_path: Path, entries: list[tuple[int
         assert paint(level, Box.of(level.shape))[0, 0, :, 0, 0].tolist() == [10, 20]
 
 
-@pytest.mark.parametrize(("offsets", "wrong"), [([0, 9, 9], False), ([0, 9, 10], True)])
-def test_two_tiles_of_one_place(offsets: list[int], wrong: bool) -> None:
-    ets: Any = SimpleNamespace(offsets=np.array(offsets), source=SimpleNamespace(path=Path("frame_t.ets")))
-    chosen, shown = np.array([0, 1, 2]), np.array([0, 2, 2], np.int32)
-    if not wrong:
-        _check_claims(ets, chosen, shown)
-        return
-    with pytest.raises(Damaged, match=r"frame_t\.ets: entries 1 and 2"):
-        _check_claims(ets, chosen, shown)
+@pytest.mark.parametrize("compression", ["zlib", None])
+def test_copies_of_a_plane_count_once(tmp_path: Path, compression: str | None) -> None:
+    path = ome(tmp_path / "a.ome.tif", [(0, 0), (1, 1), (0, 2)], (10, 20, 10), compression)
+    with open_slide(path) as slide:
+        level = slide.scenes[0].levels[0]
+        assert paint(level, Box.of(level.shape))[0, 0, :, 0, 0].tolist() == [10, 20]
+        said = "page 0 of a.ome.tif and page 2 of a.ome.tif are copies: page 2 of a.ome.tif is left out"
+        assert slide.warnings == [f"plane t 0, c 0, z 0: {said}"]
+
+
+@pytest.mark.parametrize("asked", ["a.ome.tif", "b.ome.tif"])
+def test_the_file_that_was_asked_for_keeps_its_own(tmp_path: Path, asked: str) -> None:
+    names = ("a.ome.tif", "b.ome.tif")
+    data = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{z}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{name[0]}</UUID></TiffData>'
+        for name in names
+        for z in (0, 1)
+    )
+    for name in names:
+        with tifffile.TiffWriter(tmp_path / name, ome=False) as file:
+            own = XML.format(data).replace("<OME ", f'<OME UUID="urn:uuid:{name[0]}" ')
+            file.write(np.full((64, 64), 10, "u1"), description=own, metadata=None)
+            file.write(np.full((64, 64), 20, "u1"), metadata=None)
+    with open_slide(tmp_path / asked) as slide:
+        level = slide.scenes[0].levels[0]
+        assert paint(level, Box.of(level.shape))[0, 0, :, 0, 0].tolist() == [10, 20]
+        assert all(warning.endswith(f" of {names[asked == names[0]]} is left out") for warning in slide.warnings)
+        assert len(slide.warnings) == 2
+
+
+def vsi(path: Path, table: list[tuple[tuple[int, int], int]]) -> Path:
+    """Tiles of 10 and 20 beside each other; then the table of tiles is ((column, row), value) as asked."""
+    pixels = np.repeat(np.array([10, 20, 30], "u1"), 64)[None, None, None, None].repeat(64, axis=3)
+    make_vsi(path, Vsi((Stack([pixels], order=(None,), pyramid=True),)))
+    file = next(path.parent.rglob("*.ets"))
+    data = bytearray(file.read_bytes())
+    at, size = int.from_bytes(data[32:40], "little"), 4 + 4 * 3 + 16
+    rows = [data[at + i * size : at + (i + 1) * size] for i in range(3)]
+    body = b""
+    for (x, y), value in table:
+        row = bytearray(rows[value // 10 - 1])
+        tile = data[int.from_bytes(row[16:24], "little") :][: 64 * 64]
+        row[4:12] = x.to_bytes(4, "little") + y.to_bytes(4, "little")
+        row[16:24] = (len(data)).to_bytes(8, "little")
+        data += tile  # a stored tile of its own for each entry
+        body += row
+    data[32:40], data[40:44] = len(data).to_bytes(8, "little"), len(table).to_bytes(4, "little")
+    file.write_bytes(data + body)
+    return path
+
+
+def test_tiles_of_vsi(tmp_path: Path) -> None:
+    with open_slide(vsi(tmp_path / "a.vsi", [((0, 0), 10), ((1, 0), 20), ((2, 0), 30), ((1, 0), 20)])) as slide:
+        level = slide.scenes[0].levels[0]
+        assert paint(level, Box.of(level.shape))[0, 0, 0, 0, ::64].tolist() == [10, 20, 30]
+        said = "entry 1 repeats entry 3 of the tile table at the same place and is left out"
+        assert [warning for warning in slide.warnings if "table" in warning] == [f"stack1/frame_t.ets: {said}"]
+
+
+def test_tiles_of_vsi_that_differ(tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match=r"frame_t\.ets: entries 1 and 3 of the tile table claim the same place"):
+        open_slide(vsi(tmp_path / "a.vsi", [((0, 0), 10), ((1, 0), 20), ((2, 0), 30), ((1, 0), 10)]))

@@ -9,6 +9,7 @@ from pathlib import Path
 import nd2 as nikon
 import numpy as np
 import pytest
+import tifffile
 
 from drivers import open_slide
 from drivers.errors import Damaged
@@ -16,6 +17,7 @@ from drivers.geometry import Box
 from drivers.model import Pixels
 from drivers.paint import paint
 from tests.made.nd2 import DEFLATED, STACK, Nd2, make_nd2
+from tests.made.ndpi import Ndpi, make_ndpi
 from tests.made.zvi import Plane, Zvi, make_zvi, mosaic, numbers
 
 pytestmark = pytest.mark.usefixtures("files_closed")
@@ -99,3 +101,46 @@ class TestZvi:
             return
         with pytest.raises(Damaged, match=r"image item 0 \(.*\) and image item 12 \(.*\) claim the same place"):
             open_slide(path)
+
+
+NDPI = Ndpi(size=(128, 64), stripe=0, steps=(2,), depths_nm=(0, 1000, 0), macro=False)
+
+
+class TestNdpi:
+    @pytest.mark.parametrize("codec", [{}, {"codec": "jpegxr", "filter": "FITC"}], ids=["jpeg", "jpegxr"])
+    def test_a_copy_of_a_slice_counts_once(self, tmp_path: Path, codec: dict[str, str]) -> None:
+        plain = make_ndpi(tmp_path / "plain.ndpi", replace(NDPI, depths_nm=(0, 1000), **codec))
+        path = make_ndpi(tmp_path / "x.ndpi", replace(NDPI, pictures=(0, 1, 0), **codec))
+        np.testing.assert_array_equal(shown(path), shown(plain))
+        pages = [("page 2 (64x128", "page 0 (64x128"), ("page 5 (32x64", "page 3 (32x64")]
+        where = ", z 0.0 micrometres)"
+        told = [f"{copy}{where} repeats {kept}{where} at the same place and is left out" for copy, kept in pages]
+        assert warnings_of(path) == told
+
+    def test_two_pictures_of_one_focal_offset_are_refused(self, tmp_path: Path) -> None:
+        path = make_ndpi(tmp_path / "x.ndpi", NDPI)
+        with pytest.raises(Damaged, match=r"page 0 \(64x128, z 0\.0 .*\) and page 2 \(64x128, z 0\.0 .*\) claim the same"):
+            open_slide(path)
+
+
+class TestSvs:
+    @staticmethod
+    def make(path: Path, slices: list[tuple[int, str]]) -> Path:
+        """Pages of one value each, with what is said of their depth."""
+        about = "Aperio Image Library v11\r\n64x64 [0,0 64x64] (32x32)|AppMag = 20|MPP = 0.5"
+        with tifffile.TiffWriter(path) as writer:
+            for value, depth in slices:
+                pixels = np.full((64, 64, 3), value, "u1")
+                writer.write(pixels, photometric="rgb", tile=(32, 32), description=about + depth, metadata=None)
+        return path
+
+    def test_a_copy_of_a_slice_counts_once(self, tmp_path: Path) -> None:
+        path = self.make(tmp_path / "x.svs", [(10, "|OffsetZ = 1"), (20, "|OffsetZ = 0"), (10, "|OffsetZ = 1.000")])
+        assert shown(path)[0, 0, :, 0, 0].tolist() == [20, 10]
+        where = "(64x64, OffsetZ 1.0)"
+        assert warnings_of(path) == [f"page 2 {where} repeats page 0 {where} at the same place and is left out"]
+
+    def test_pictures_of_one_offset_are_all_shown(self, tmp_path: Path) -> None:
+        path = self.make(tmp_path / "x.svs", [(10, "|OffsetZ = 1"), (20, "|OffsetZ = 0"), (30, "|OffsetZ = 1.000")])
+        assert shown(path)[0, 0, :, 0, 0].tolist() == [10, 20, 30]
+        assert warnings_of(path) == ["the slices state no OffsetZ of their own: they are in file order"]

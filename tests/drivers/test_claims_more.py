@@ -1,6 +1,5 @@
 """Two stored blocks of CZI, LIF, SCN and NDPIS that claim one place: never "the last one wins"."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from drivers.paint import paint
 from tests.made.czi import Block, Czi
 from tests.made.czi import make as make_czi
 from tests.made.lif import Lif, make_lif
-from tests.made.scn import Scn, make_scn
+from tests.made.scn import Region, Scn, make_scn
 
 
 def block(value: int, mosaic: int | None, x: int = 0) -> Block:
@@ -69,12 +68,21 @@ def test_channels_of_one_place(tmp_path: Path) -> None:
         open_slide(path)
 
 
-def test_pages_of_scn_for_one_place(tmp_path: Path) -> None:
-    path = make_scn(tmp_path / "a.scn", Scn(regions=(replace(Scn().regions[0], channels=2),)))
+@pytest.mark.parametrize("copy", [True, False])
+def test_pages_of_scn_for_one_place(tmp_path: Path, copy: bool) -> None:
+    path = make_scn(tmp_path / "a.scn", Scn(regions=(Region(channels=2, alike=copy),)))
+    plain = make_scn(tmp_path / "b.scn", Scn(regions=(Region(channels=1),)))
     data = path.read_bytes()
     assert data.count(b'c="1"') > 0
     path.write_bytes(data.replace(b'c="1"', b'c="0"'))
-    with pytest.raises(Damaged, match=r"pages \d+ and \d+ claim the same place"):
+    if copy:
+        np.testing.assert_array_equal(shown(path), shown(plain))
+        with open_slide(path) as slide:
+            repeats = [warning for warning in slide.warnings if "repeats" in warning]
+        assert repeats[0].startswith("page 3 (r 0, c 0, z 0 of region 0) repeats page 2 (r 0, c 0, z 0 of region 0)")
+        assert len(repeats) == 3
+        return
+    with pytest.raises(Damaged, match=r"page 2 \(.*\) and page 3 \(.*\) claim the same place and differ"):
         open_slide(path)
 
 

@@ -35,6 +35,8 @@ class Ndpi:
     off: int = 0
     """Rows by which the tags of those levels claim more than the JPEG holds."""
     depths_nm: tuple[int, ...] = (0,)
+    pictures: tuple[int, ...] | None = None
+    """Which picture each slice shows, where they are not all different."""
     filter: str | None = None
     color: tuple[float, float, float] = (1, 1, 1)
     """Of a fluorescence image in false colour."""
@@ -94,7 +96,7 @@ def jpeg(image: Image, interval: int) -> tuple[bytes, list[int]]:
 def make_ndpi(path: Path, ndpi: Ndpi) -> Path:
     """Write the file: the slices of each level, then macro and map."""
     pages: list[tuple[bytes, Tags]] = []
-    stacks = [levels(ndpi, ndpi.seed + number) for number in range(len(ndpi.depths_nm))]
+    stacks = [levels(ndpi, ndpi.seed + number) for number in ndpi.pictures or range(len(ndpi.depths_nm))]
     for step in range(len(ndpi.steps) + 1):
         marked = step < len(ndpi.steps) + 1 - ndpi.unmarked
         for depth, stack in zip(ndpi.depths_nm, stacks, strict=True):

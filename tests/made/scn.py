@@ -32,6 +32,8 @@ class Region:
     objective: str = "20"
     missing: tuple[tuple[int, int, int], ...] = ()
     """(r, c, z) of planes that are not listed."""
+    alike: bool = False
+    """All channels show one picture."""
     seed: int = 1
 
 
@@ -54,7 +56,7 @@ def plane(region: Region, r: int, c: int, z: int) -> NDArray[Any]:
     if not region.channels:
         image: Any = tissue(*region.size, region.seed + z)
     else:
-        image = cells(*region.size, region.seed + 10 * c + z)
+        image = cells(*region.size, region.seed + (0 if region.alike else 10 * c) + z)
     for _ in range(r):
         image = reduced(image, 4)
     return np.ascontiguousarray(image)
