@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from drivers.claims import repeated, same_bytes
 from drivers.errors import Damaged, Incomplete, LimitExceeded, UnsafePath, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _TEST, _STAR = 0x70, 0x2A
 _LOF = "LMS_Object_File"
 _DEPTH = 64
+_LAID = ("DimID", "NumberOfElements", "BytesInc", "BitInc", "DataType", "ChannelTag", "Resolution")
+"""What says where the samples of an image lie in its memory block."""
 _FILES = 20_000
 
 
@@ -143,7 +146,8 @@ def _load_lif(container: Container, source: ByteSource, text: str, at: int) -> N
     version = root.get("Version")
     if version not in ("1", "2"):
         raise Unsupported(f"{source.path.name}: LIF of version {version!r} is not read")
-    blocks = _blocks(source, at, "<IIBQBI" if version == "2" else "<IIBIBI")
+    blocks = _blocks(container, source, at, "<IIBQBI" if version == "2" else "<IIBIBI")
+    users: dict[str | None, tuple[str, Element]] = {}
     for name, element in _images(root, ""):
         memory = element.find("Memory")
         key = None if memory is None else memory.get("MemoryBlockID")
@@ -152,9 +156,23 @@ def _load_lif(container: Container, source: ByteSource, text: str, at: int) -> N
                 f"{source.path.name}: image {name!r} names the memory block {key!r}, which is not there: truncated?"
             )
         container.images.append(Stored(name, element, blocks[key]))
+        other, described = users.setdefault(key, (name, element))
+        if described is not element:
+            _check_shared(described, element, f"images {other!r} and {name!r} name the same memory block {key}")
+            container.warnings.append(f"images {other!r} and {name!r} name the same memory block {key}: they are copies")
 
 
-def _blocks(source: ByteSource, at: int, layout: str) -> dict[str | None, Memory]:
+def _check_shared(one: Element, other: Element, what: str) -> None:
+    """Raise Damaged where two images of one memory block lay their samples in different ways: one of them is wrong."""
+    layouts: list[list[dict[str, str | None]]] = []
+    for element in (one, other):
+        parts = [*element.iterfind(".//ChannelDescription"), *element.iterfind(".//DimensionDescription")]
+        layouts.append([{name: part.get(name) for name in _LAID} for part in parts])
+    if layouts[0] != layouts[1]:
+        raise Damaged(f"{what} and describe it differently: whose pixels it holds is not known")
+
+
+def _blocks(container: Container, source: ByteSource, at: int, layout: str) -> dict[str | None, Memory]:
     """Memory blocks by name, up to the end of the file, which a broken copy may have cut."""
     found: dict[str | None, Memory] = {}
     head = struct.Struct(layout)
@@ -168,9 +186,13 @@ def _blocks(source: ByteSource, at: int, layout: str) -> dict[str | None, Memory
         at += head.size + 2 * count
         if at + size > source.size:
             raise Damaged(f"{source.path.name}: memory block {name} reaches past the end of the file: it is truncated")
-        if size and name in found and found[name].size:
+        known = found.get(name)
+        if known is None or not known.size:
+            found[name] = Memory(source, at, size)
+        elif size and (size != known.size or not same_bytes(source, source, (known.offset, at), size)):
             raise Damaged(f"{source.path.name}: two memory blocks are called {name}: the file does not say which one counts")
-        found[name] = Memory(source, at, size)
+        elif size:
+            container.warnings += repeated([(f"the memory block {name} at byte {known.offset}", f"that at byte {at}")])
         at += size
     return found
 

@@ -22,6 +22,7 @@ from numpy.lib.stride_tricks import as_strided
 from drivers.errors import Damaged, Unsupported
 from drivers.geometry import Shape
 from drivers.lif.container import Memory
+from drivers.lif.overlap import check_apart
 from drivers.limits import LIMITS, check
 from drivers.metadata.units import number
 from drivers.model import Level, Pixels
@@ -162,6 +163,8 @@ def layouts_of(image: Element, memory: Memory) -> list[tuple[int | None, Layout]
         layout = Layout(parts[0].dtype, t, c, _axis(z), _axis(y), _axis(x), rgb, list(parts) * len(lambdas))
         _check_size(layout, memory)
         found.append((tile if mosaic is not None and mosaic.count > 1 else None, layout))
+    within, others = ([(d.count, d.step) for d in dimensions if (d.kind in (X, Y)) == plane] for plane in (True, False))
+    check_apart([*within, (1, 1)][:2], others, [part.offset for part in parts], parts[0].dtype.itemsize)
     return found
 
 
