@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from drivers.claims import same_bytes
 from drivers.errors import Damaged, DriverError
-from drivers.files import open_source
+from drivers.files import ByteSource, open_source
 from drivers.geometry import Box
 from drivers.model import Channel, Level, Pixels, Scene, Slide
 from drivers.tiles import Tile
@@ -17,14 +18,14 @@ from drivers.tiles import Tile
 
 def joined(path: Path, driver: str, files: Sequence[Path], opener: Callable[[Path], Slide], text: str) -> Slide:
     """The listed files as one slide, which closes them all."""
-    if len({file.resolve() for file in files}) != len(files):
-        raise Damaged(f"{path.name}: lists a file twice")
+    _check_once(path, files)
     with ExitStack() as stack:
         stack.callback(open_source(path).close)  # the list stays open as the files do: one rule for what a slide holds
         slides = [stack.enter_context(_member(path, file, opener)) for file in files]
         warnings = [
             f"{file.name}: {warning}" for file, slide in zip(files, slides, strict=True) for warning in slide.warnings
         ]
+        warnings += _copies(files)
         scenes = [scene for slide in slides for scene in slide.scenes]
         if _alike(scenes):
             scene, left_out = _merged(path.stem, scenes)
@@ -41,6 +42,36 @@ def joined(path: Path, driver: str, files: Sequence[Path], opener: Callable[[Pat
             raw_metadata=text,
             warnings=warnings,
         )
+    raise AssertionError  # the stack lets no exception pass
+
+
+def _check_once(path: Path, files: Sequence[Path]) -> None:
+    """Raise Damaged where a file is listed twice, also by way of a link: one of its channels would be another's."""
+    names: dict[Path, str] = {}
+    for file in files:
+        known = names.setdefault(file.resolve(), file.name)
+        if known != file.name:
+            raise Damaged(f"{path.name}: lists one file twice, as {known} and {file.name}")
+    if len(names) != len(files):
+        twice = next(file.name for i, file in enumerate(files) if file in files[:i])
+        raise Damaged(f"{path.name}: lists a file twice: {twice}")
+
+
+def _copies(files: Sequence[Path]) -> list[str]:
+    """Warnings on files of the same content: which of their names is the true one is not known, so all stay."""
+    with ExitStack() as stack:
+        first: list[ByteSource] = []
+        warnings: list[str] = []
+        for file in files:
+            source = open_source(file)
+            stack.callback(source.close)
+            alike = (one for one in first if one.size == source.size)
+            twin = next((one for one in alike if same_bytes(one, source, (0, 0), source.size)), None)
+            if twin is None:
+                first.append(source)
+            else:
+                warnings.append(f"{file.name} is a copy of {twin.path.name}: the same pixels are shown under both names")
+        return warnings
     raise AssertionError  # the stack lets no exception pass
 
 

@@ -45,6 +45,7 @@ class Image:
     magnification: float | None
     aperture: float | None
     channels: Mapping[int, Channel] = field(default_factory=dict[int, Channel])
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def _image(element: Element) -> Image:
     view_y, view_x, offset_y, offset_x, spacing = (
         None if view is None else number(view.get(name)) for name in ("sizeY", "sizeX", "offsetY", "offsetX", "spacingZ")
     )
+    channels, warnings = _channels(child(settings, "channelSettings"))
     return Image(
         name=(element.get("name") or "").strip() or None,
         dimensions=[_dimension(one) for one in listed],
@@ -101,7 +103,8 @@ def _image(element: Element) -> Image:
         device_model=models[0].strip() or None,
         magnification=_positive(_text(child(child(settings, "objectiveSettings"), "objective"))),
         aperture=_positive(_text(child(child(settings, "illuminationSettings"), "numericalAperture"))),
-        channels=_channels(child(settings, "channelSettings")),
+        channels=channels,
+        warnings=warnings,
     )
 
 
@@ -111,13 +114,20 @@ def _dimension(element: Element) -> Dimension:
     return Dimension(ifd, height, width, r, c, z)
 
 
-def _channels(settings: Element | None) -> dict[int, Channel]:
-    found: dict[int, Channel] = {}
+def _channels(settings: Element | None) -> tuple[dict[int, Channel], tuple[str, ...]]:
+    """(channels by index, warnings). One that is described in two ways has no description: neither is known to be right."""
+    found: dict[int, list[Channel]] = {}
     for order, element in enumerate([] if settings is None else children(settings, "channel")):
         color = re.fullmatch(r"#?([0-9a-fA-F]{6})", element.get("rgb", "").strip())
         name = element.get("name", "").strip() or None
-        found[_integer(element, "index", order)] = Channel(name, color[1].upper() if color else None)
-    return found
+        channel = Channel(name, color[1].upper() if color else None)
+        found.setdefault(_integer(element, "index", order), []).append(channel)
+    told = {index: set(channels) for index, channels in found.items() if len(set(channels)) > 1}
+    words = [
+        f"channel {index} is described twice ({' and '.join(str(one.name) for one in found[index])}): neither is used"
+        for index in told
+    ]
+    return {index: Channel() if index in told else channels[0] for index, channels in found.items()}, tuple(words)
 
 
 def _integer(element: Element, name: str, default: int | None) -> int:

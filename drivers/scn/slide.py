@@ -123,7 +123,7 @@ def _scene(own: _File, image: Image, name: str) -> Scene:
             levels.append(_level(own, layer, samples, 1.0 if layer is base else nominal(base.size, layer.size)))
         else:
             own.warnings.append(f"{image.name}: level {layer.size[1]}x{layer.size[0]} holds other samples and is left out")
-    own.warnings.extend(samples.warnings)
+    own.warnings.extend([*samples.warnings, *(f"{image.name}: {warning}" for warning in image.warnings)])
     count = levels[0].shape.c
     rgb = samples.rgb and count == samples.channels
     icc, dropped = icc_of(base.page)

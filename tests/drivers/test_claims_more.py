@@ -10,9 +10,11 @@ from drivers.errors import Damaged
 from drivers.formats.ndpis import image_names
 from drivers.geometry import Box
 from drivers.paint import paint
+from tests.made.afi import Afi, make_afi
 from tests.made.czi import Block, Czi
 from tests.made.czi import make as make_czi
 from tests.made.lif import Lif, make_lif
+from tests.made.ndpi import make_set
 from tests.made.scn import Region, Scn, make_scn
 
 
@@ -91,3 +93,53 @@ def test_a_list_that_names_one_image_twice() -> None:
     assert image_names(Path("x.ndpis"), head + "Image1=b.ndpi\n") == ["a.ndpi", "b.ndpi"]
     with pytest.raises(Damaged, match=r"Image1 is both b\.ndpi and c\.ndpi"):
         image_names(Path("x.ndpis"), head + "Image1=c.ndpi\n")
+
+
+@pytest.mark.parametrize("kind", ["afi", "ndpis"])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_copy_under_another_name_is_told(tmp_path: Path, kind: str, same: bool) -> None:
+    path = tmp_path / f"set.{kind}"
+    make_afi(path, Afi(size=(300, 401))) if kind == "afi" else make_set(path)
+    one, other = (next(tmp_path.glob(f"set?{word}.*")) for word in ("DAPI", "FITC"))
+    data = bytearray(one.read_bytes())
+    if not same:
+        data[-1] ^= 1  # of the same size, as raw files are
+    if same or kind == "afi":
+        other.write_bytes(data)
+    with open_slide(path) as slide:
+        told = [warning for warning in slide.warnings if "copy" in warning]
+        said = f"{other.name} is a copy of {one.name}: the same pixels are shown under both names"
+        assert told == ([said] if same else [])
+        assert slide.scenes[0].shape.c == 3
+
+
+@pytest.mark.parametrize("kind", ["afi", "ndpis"])
+def test_one_file_listed_under_two_names_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"set.{kind}"
+    make_afi(path, Afi(size=(300, 401))) if kind == "afi" else make_set(path)
+    one, other = (next(tmp_path.glob(f"set?{word}.*")) for word in ("DAPI", "FITC"))
+    other.unlink()
+    other.symlink_to(one.name)
+    with pytest.raises(Damaged, match=f"lists one file twice, as {one.name} and {other.name}"):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(
+    ("second", "names", "warned"),
+    [('index="0" name="Ch 0" rgb="#0000ff"', ["Ch 0", None], False), ('index="0" name="Ch 1"', [None, None], True)],
+)
+def test_a_channel_of_scn_that_is_described_twice(
+    tmp_path: Path, *, second: str, names: list[str | None], warned: bool
+) -> None:
+    scn = Scn(regions=(Region(channels=2, depth=1),), replaced={'index="1" name="Ch 1" rgb="#00ff00"': second})
+    with open_slide(make_scn(tmp_path / "a.scn", scn)) as slide:
+        assert [channel.name for channel in slide.scenes[0].channels] == names
+        told = ["region 0: channel 0 is described twice (Ch 0 and Ch 1): neither is used"]
+        assert [warning for warning in slide.warnings if "twice" in warning] == (told if warned else [])
+
+
+def test_a_second_label_of_scn_is_told(tmp_path: Path) -> None:
+    label = '<supplementalImage type="label" ifd="2"/>'
+    again = label + '<supplementalImage type="label" ifd="4"/>'
+    with open_slide(make_scn(tmp_path / "a.scn", Scn(label=True, replaced={label: again}))) as slide:
+        assert "page 4 is a second label image and is left out" in slide.warnings
