@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from drivers.errors import Damaged, Unsupported
 from drivers.limits import check
 from drivers.tiff.container import OpenTiff
+from drivers.tiff.leftover import told
 from drivers.tiff.stack import PLANES, Layer, Stack, add_reduced, layer_of, sources_of, subpages
 from drivers.tiff.storage import Plane, storage_of
 
@@ -33,12 +34,16 @@ def kind_of(file: OpenTiff) -> str | None:
 
 def series_stacks(file: OpenTiff, kind: str) -> list[Stack]:
     """Stacks of the series of a kind; empty where its metadata do not fit the pages: they are then grouped without."""
-    found = [series for series in file.tiff.series(kind=kind, squeeze=False) if not _thumbnail(series)]
+    every = list(file.tiff.series(kind=kind, squeeze=False))
+    found = [series for series in every if not _thumbnail(series)]
     if kind == "imagej" and not found:
         _check_imagej(file)
     if any(_leading(series) is None for series in found):
         return []
-    return [_stack(file, series, len(found) > 1) for series in found]
+    stacks = [_stack(file, series, len(found) > 1) for series in found]
+    if stacks:
+        stacks[0].warnings += told(file, kind, every, stacks)
+    return stacks
 
 
 def _check_imagej(file: OpenTiff) -> None:
