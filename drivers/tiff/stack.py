@@ -123,14 +123,19 @@ def add_reduced(stack: Stack, reduced: Sequence[Sequence[TiffPage]], sources: ND
     """
     base = stack.layers[0]
     sizes: dict[tuple[int, int], list[TiffPage]] = {}
-    for pages in reduced:
+    owners: dict[tuple[int, int], list[int]] = {}
+    for number, pages in enumerate(reduced):
         for page in pages:
-            sizes.setdefault((page.imagelength, page.imagewidth), []).append(page)
+            size = page.imagelength, page.imagewidth
+            sizes.setdefault(size, []).append(page)
+            owners.setdefault(size, []).append(number)
     stored = [index for index in np.ndindex(base.planes.shape) if base.planes.item(index) is not None]
     for size, pages in sorted(sizes.items(), key=lambda item: -item[0][0] * item[0][1]):
         sound = min(size) > 0 and fits(base.size, size) and all(alike(base.page, page) for page in pages)
         if not sound:
             stack.spare += pages
+        elif len(set(owners[size])) < len(pages):
+            stack.warnings.append(f"level {size[1]}x{size[0]} is stored twice for one plane and is left out")
         elif len(pages) != len(stored):
             stack.warnings.append(f"level {size[1]}x{size[0]} has {len(pages)} of {len(stored)} planes and is left out")
         else:

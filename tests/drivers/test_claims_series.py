@@ -87,3 +87,23 @@ def test_levels_in_pages_of_their_own_are_no_spare_pages(tmp_path: Path) -> None
         writer.write(np.full((32, 32), 7, "u1"), tile=(16, 16), subfiletype=1, metadata={"axes": "YX"})
     with open_slide(tmp_path / "a.tif") as slide:
         assert slide.warnings == []
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+def test_two_reduced_images_of_one_plane_are_not_those_of_two(tmp_path: Path, name: str) -> None:
+    about = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'Type="uint8" DimensionOrder="XYZCT" SizeX="64" SizeY="64" SizeZ="1" SizeC="1" SizeT="2"><Channel '
+        'ID="Channel:0:0"/><TiffData/></Pixels></Image></OME>'
+    )
+    how = {"photometric": "minisblack", "tile": (16, 16), "metadata": None}
+    with tifffile.TiffWriter(tmp_path / name) as writer:
+        first = {"description": about} if "ome" in name else {}
+        writer.write(np.full((64, 64), 10, "u1"), subifds=2, **how, **first)
+        for _ in range(2):
+            writer.write(np.full((32, 32), 10, "u1"), subfiletype=1, **how)
+        writer.write(np.full((64, 64), 20, "u1"), **how)
+    with open_slide(tmp_path / name) as slide:
+        (scene,) = slide.scenes
+        assert [level.shape for level in scene.levels] == [(2, 1, 1, 64, 64)]
+        assert any("level 32x32 is stored twice for one plane and is left out" in warning for warning in slide.warnings)
