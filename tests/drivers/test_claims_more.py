@@ -1,5 +1,6 @@
 """Two stored blocks of CZI, LIF, SCN and NDPIS that claim one place: never "the last one wins"."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def shown(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("mosaic", [None, 0, 3])
 def test_sub_blocks_that_nothing_orders(tmp_path: Path, mosaic: int | None) -> None:
     path = make_czi(tmp_path / "a.czi", Czi([block(10, mosaic), block(20, mosaic)]))
-    with pytest.raises(Damaged, match=r"the sub-blocks at bytes \d+ and \d+ claim the same place"):
+    with pytest.raises(Damaged, match=r"the sub-block at byte \d+ \(.*\) and the sub-block at byte \d+ \(.*\) claim"):
         open_slide(path)
 
 
@@ -41,7 +42,21 @@ def test_copies_of_a_sub_block_count_once(tmp_path: Path, mosaic: int | None) ->
     path = make_czi(tmp_path / "a.czi", Czi([block(10, mosaic), block(10, mosaic)]))
     assert (shown(path) == 10).all()
     with open_slide(path) as slide:
-        assert any("1 sub-blocks are stored twice" in warning for warning in slide.warnings)
+        assert any(" repeats the sub-block at byte " in warning for warning in slide.warnings)
+
+
+@pytest.mark.parametrize("mosaic", [None, 0])
+@pytest.mark.parametrize("codec", ["none", "zstd1"])
+@pytest.mark.parametrize("value", [10, 20])
+def test_sub_blocks_that_overlap_in_part(tmp_path: Path, *, codec: str, mosaic: int | None, value: int) -> None:
+    pair = [replace(block(10, mosaic), codec=codec), replace(block(value, mosaic, x=7), codec=codec)]
+    beside = [replace(block(30, mosaic, x=17), codec=codec)]
+    path = make_czi(tmp_path / "a.czi", Czi([*pair, *beside]))
+    if value == 10:
+        assert shown(path)[0].tolist() == [10] * 17 + [30] * 10
+        return
+    with pytest.raises(Damaged, match=r"the sub-block at byte \d+ \(.*\) and the sub-block at .* overlap and differ there"):
+        open_slide(path)
 
 
 def test_the_mosaic_index_orders(tmp_path: Path) -> None:
