@@ -60,7 +60,7 @@ def _overlapping(blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
         if (b.height, b.width) == (b.stored_height, b.stored_width):
             groups.setdefault((b.t, b.c, b.z, b.mosaic), []).append(i)
     for group in groups.values():
-        height, width = (max(blocks[i][axis] for i in group) for axis in (_HEIGHT, _WIDTH)) if len(group) > 1 else (1, 1)
+        height, width = max(blocks[i].height for i in group), max(blocks[i].width for i in group)
         cells: dict[tuple[int, int], list[int]] = {}
         for i in group:
             row, column = blocks[i].y // height, blocks[i].x // width
@@ -68,9 +68,6 @@ def _overlapping(blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
                 near = cells.get((row + down, column + across), ())
                 yield from ((k, i) for k in near if _share(blocks[k], blocks[i]))
             cells.setdefault((row, column), []).append(i)
-
-
-_HEIGHT, _WIDTH = Block._fields.index("height"), Block._fields.index("width")
 
 
 def _share(one: Block, other: Block) -> bool:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 _TEST, _STAR = 0x70, 0x2A
 _LOF = "LMS_Object_File"
 _DEPTH = 64
-_LAID = ("DimID", "NumberOfElements", "BytesInc", "BitInc", "DataType", "ChannelTag", "Resolution")
-"""What says where the samples of an image lie in its memory block."""
 _FILES = 20_000
 
 
@@ -147,7 +145,6 @@ def _load_lif(container: Container, source: ByteSource, text: str, at: int) -> N
     if version not in ("1", "2"):
         raise Unsupported(f"{source.path.name}: LIF of version {version!r} is not read")
     blocks = _blocks(container, source, at, "<IIBQBI" if version == "2" else "<IIBIBI")
-    users: dict[str | None, tuple[str, Element]] = {}
     for name, element in _images(root, ""):
         memory = element.find("Memory")
         key = None if memory is None else memory.get("MemoryBlockID")
@@ -156,20 +153,6 @@ def _load_lif(container: Container, source: ByteSource, text: str, at: int) -> N
                 f"{source.path.name}: image {name!r} names the memory block {key!r}, which is not there: truncated?"
             )
         container.images.append(Stored(name, element, blocks[key]))
-        other, described = users.setdefault(key, (name, element))
-        if described is not element:
-            _check_shared(described, element, f"images {other!r} and {name!r} name the same memory block {key}")
-            container.warnings.append(f"images {other!r} and {name!r} name the same memory block {key}: they are copies")
-
-
-def _check_shared(one: Element, other: Element, what: str) -> None:
-    """Raise Damaged where two images of one memory block lay their samples in different ways: one of them is wrong."""
-    layouts: list[list[dict[str, str | None]]] = []
-    for element in (one, other):
-        parts = [*element.iterfind(".//ChannelDescription"), *element.iterfind(".//DimensionDescription")]
-        layouts.append([{name: part.get(name) for name in _LAID} for part in parts])
-    if layouts[0] != layouts[1]:
-        raise Damaged(f"{what} and describe it differently: whose pixels it holds is not known")
 
 
 def _blocks(container: Container, source: ByteSource, at: int, layout: str) -> dict[str | None, Memory]:

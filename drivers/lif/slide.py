@@ -23,6 +23,7 @@ from drivers.lif.metadata import (
     position_of,
     time_step_of,
 )
+from drivers.lif.shared import shared
 from drivers.model import RGB_CHANNELS, Scene, Slide
 
 _HEADER = "LMSDataContainer"
@@ -39,7 +40,7 @@ def open_slide(path: Path) -> Slide:
 
 def _slide(path: Path, container: Container) -> Slide:
     scenes: list[Scene] = []
-    warnings = list(container.warnings)
+    warnings = [*container.warnings, *shared(container.images)]
     for stored in container.images:
         try:
             scenes += _scenes(stored)

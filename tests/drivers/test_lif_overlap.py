@@ -14,7 +14,7 @@ from drivers.errors import Damaged
 from drivers.geometry import Box
 from drivers.lif.overlap import check_apart
 from drivers.paint import paint
-from tests.made.lif import Lif, make_lif, make_lof
+from tests.made.lif import Lif, make_lif, make_lof, make_xlef
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 
@@ -103,10 +103,25 @@ def shared(path: Path, images: Sequence[Lif]) -> Path:
 def test_two_images_of_one_memory_block(tmp_path: Path) -> None:
     ten, twenty = (np.full((8, 10), value, np.uint8) for value in (10, 20))
     with open_slide(shared(tmp_path / "a.lif", [Lif("a", "YX", ten), Lif("b", "YX", twenty)])) as slide:
-        said = "images 'a' and 'folder/b' name the same memory block MemBlock_0: they are copies"
+        said = "images 'a' and 'folder/b' name the same memory block of a.lif: they are copies"
         assert slide.warnings == [said]
     with pytest.raises(Damaged, match=r"images 'a' and 'folder/b' name .* and describe it differently"):
         open_slide(shared(tmp_path / "b.lif", [Lif("a", "YX", ten), Lif("b", "YX", twenty.reshape(10, 8))]))
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_two_images_of_one_lof(tmp_path: Path, alike: bool) -> None:
+    other = Lif("b", "YX", np.full((8, 10) if alike else (10, 8), 10, np.uint8))
+    path = make_xlef(tmp_path / "a.xlef", [Lif("a", "YX", np.full((8, 10), 10, np.uint8)), other])
+    file = tmp_path / "Metadata" / "im age1.xlif"
+    file.write_text(file.read_text().replace("im%20age1.lof", "im%20age0.lof"))
+    if not alike:
+        with pytest.raises(Damaged, match=r"images 'a' and 'b' name the same memory block of im age0\.lof and describe it"):
+            open_slide(path)
+        return
+    with open_slide(path) as slide:
+        assert slide.warnings == ["images 'a' and 'b' name the same memory block of im age0.lof: they are copies"]
+        assert len(slide.scenes) == 2
 
 
 def test_a_memory_block_that_is_stored_twice(tmp_path: Path) -> None:
