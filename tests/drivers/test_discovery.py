@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from drivers import discovery
 from drivers.discovery import driver_for, find_drivers, open_slide, translated
 from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, Unreadable, UnsafePath, Unsupported
 from drivers.model import Driver, Slide
@@ -43,14 +41,21 @@ def test_own_drivers_are_found_and_load() -> None:
         assert all(suffix.startswith(".") for suffix in entry.driver.suffixes)
 
 
-def test_drivers_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [
-        EntryPoint("good", "drivers.formats.aperio:DRIVER", discovery.GROUP),
-        EntryPoint("absent", "no_such_module_anywhere:DRIVER", discovery.GROUP),
-        EntryPoint("nothing", "drivers.formats.aperio:NOTHING", discovery.GROUP),
-        EntryPoint("other", "drivers.formats.aperio:matches", discovery.GROUP),
-    ]
-    monkeypatch.setattr(discovery, "entry_points", lambda group: points if group == "slidemill.drivers" else [])
+def test_drivers_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [found.name for found in find_drivers()].count("aperio") == 1
+    installed = tmp_path / "others-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(
+        "[slidemill.drivers]\n"
+        "good = drivers.formats.aperio:DRIVER\n"
+        "absent = no_such_module_anywhere:DRIVER\n"
+        "nothing = drivers.formats.aperio:NOTHING\n"
+        "other = drivers.formats.aperio:matches\n"
+        "[console_scripts]\n"
+        "else = drivers.formats.aperio:NOTHING\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     errors = {found.name: found.error for found in find_drivers() if found.error}
     assert set(errors) == {"absent", "nothing", "other"}
     assert errors["absent"].startswith("ModuleNotFoundError")
