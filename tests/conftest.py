@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from hypothesis import settings
 
 SHARED_SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "samples"
 """Slides of others, beside the project where somebody put them; never part of it."""
+
+# Where an environment forbids bytecode, each of some hundred processes that the tests start would compile all again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("everyday", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

@@ -9,6 +9,7 @@ It may import from here, too, before pytest loads this as a plugin: hence PYTEST
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -29,7 +30,9 @@ import pytest
 BUCKET = "slides"
 ADMIN = ("ADMINADMINADMIN", "admin-secret-of-the-tests")
 WRITER = ("WRITERWRITERWRITER", "writer-secret-of-the-tests")
-_UP_S = 60
+_UP_S = 120
+_ONE_THREAD = os.environ | {"GOMAXPROCS": "1"}
+"""A request costs half the processor time when Go does not look for other threads to run it."""
 _IDENTITIES = {
     "identities": [
         {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
@@ -63,7 +66,7 @@ class ObjectServer:
             names = ("master", "volume", "filer", "s3")
             self.ports = dict(zip([*names, *(f"{n}.grpc" for n in names)], free_ports(2 * len(names)), strict=True))
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, cwd=self.folder)
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, cwd=self.folder, env=_ONE_THREAD)
         end = time.monotonic() + _UP_S
         while not self._takes_objects():
             assert self._process.poll() is None, (self.folder / "log").read_text(errors="replace")[-2000:]
