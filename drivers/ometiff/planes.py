@@ -38,6 +38,8 @@ class FileSet:
     """Every file that the OME-XML names; "" for this one, where a TiffData names none, or a UUID without a name."""
     opened: dict[str, OpenTiff] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    shown: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The plane that a page is, by file and offset."""
 
     @property
     def alone(self) -> bool:
@@ -125,6 +127,7 @@ def planes_of(p: Pixels, files: FileSet) -> Planes | None:
         raise Damaged(f"OME-XML speaks of {planes.pages.size} planes, the file holds {found}: it is truncated")
     if missing == planes.pages.size:
         return None
+    _tell_shared(p.index, planes, files)
     if missing:
         files.warnings.append(f"image {p.index}: {missing} of {planes.pages.size} planes are not stored")
     return planes
@@ -146,6 +149,20 @@ def _place(planes: Planes, order: str, entry: Element, files: FileSet) -> None:
         page, file = _page(files, entry, i)
         if _alone(planes, index, (page, file), files):
             planes.pages[index], planes.files[index] = page, file
+
+
+def _tell_shared(image: int, planes: Planes, files: FileSet) -> None:
+    """Warn where a page is two planes, also of two images: one of them shows what it is not."""
+    repeats: list[str] = []
+    for index in np.ndindex(planes.pages.shape):
+        page, file = planes.pages.item(index), planes.files.item(index)
+        if page is not None:
+            what = f"image {image} t {index[0]}, c {index[1]}, z {index[2]}"
+            known = files.shown.setdefault((file.name, page.offset), what)
+            repeats += [f"{known} and {what} are both page {page.index} of {file.name}"] if known != what else []
+    if repeats:
+        more = f" ({len(repeats) - 1} more planes repeat pages)" if len(repeats) > 1 else ""
+        files.warnings.append(f"{repeats[0]}: the OME-XML names it twice{more}")
 
 
 def _alone(planes: Planes, index: tuple[int, int, int], claim: tuple[TiffPage, OpenTiff], files: FileSet) -> bool:

@@ -74,6 +74,26 @@ def test_the_file_that_was_asked_for_keeps_its_own(tmp_path: Path, asked: str) -
         assert len(slide.warnings) == 2
 
 
+def test_a_page_of_two_planes_is_told(tmp_path: Path) -> None:
+    with open_slide(ome(tmp_path / "a.ome.tif", [(0, 0), (1, 0)])) as slide:
+        said = "image 0 t 0, c 0, z 0 and image 0 t 0, c 0, z 1 are both page 0 of a.ome.tif: the OME-XML names it twice"
+        assert slide.warnings == [said]
+
+
+def test_a_page_of_two_images_is_told(tmp_path: Path) -> None:
+    entries = "".join(f'<TiffData FirstZ="{z}" IFD="{z}" PlaneCount="1"/>' for z in (0, 1))
+    one = XML.format(entries).removesuffix("</OME>")
+    both = one + one[one.index("<Image") :].replace(":0", ":1") + "</OME>"
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=False) as file:
+        file.write(np.full((64, 64), 10, "u1"), description=both, metadata=None)
+        file.write(np.full((64, 64), 20, "u1"), metadata=None)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        assert len(slide.scenes) == 2
+        (said,) = slide.warnings
+        assert said.startswith("image 0 t 0, c 0, z 0 and image 1 t 0, c 0, z 0 are both page 0 of a.ome.tif")
+        assert said.endswith("(1 more planes repeat pages)")
+
+
 def vsi(path: Path, table: list[tuple[tuple[int, int], int]]) -> Path:
     """Tiles of 10 and 20 beside each other; then the table of tiles is ((column, row), value) as asked."""
     pixels = np.repeat(np.array([10, 20, 30], "u1"), 64)[None, None, None, None].repeat(64, axis=3)
