@@ -114,6 +114,8 @@ def _stacks(pages: _Pages, file: OpenTiff) -> list[list[TiffPage]]:
     """The slices of each level, finest first; levels that do not fit the finest are left out with a warning."""
     alone = {size: _alone(slices, file, pages.warnings) for size, slices in pages.levels.items()}
     (base, finest), *coarser = sorted(alone.items(), key=lambda item: -item[0][0] * item[0][1])
+    if len(finest) > 1 and any(_depth_um(page) is None for page in finest):
+        pages.warnings.append("the slices do not all state their focal offset: they are in file order")
     stacks = [_in_depth(finest)]
     for size, slices in coarser:
         if len(slices) != len(finest):
@@ -157,7 +159,8 @@ def _alone(pages: list[TiffPage], file: OpenTiff, warnings: list[str]) -> list[T
 
 def _in_depth(pages: list[TiffPage]) -> list[TiffPage]:
     """Slices from low to high focus, in file order where the file does not say."""
-    return sorted(pages, key=lambda page: _depth_um(page) or 0)
+    depths = {page.index: _depth_um(page) for page in pages}
+    return pages if None in depths.values() else sorted(pages, key=lambda page: depths[page.index] or 0)
 
 
 def _level(file: OpenTiff, pages: Sequence[TiffPage], facts: LevelFacts) -> Level:

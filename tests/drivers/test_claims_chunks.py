@@ -122,6 +122,13 @@ class TestNdpi:
         with pytest.raises(Damaged, match=r"page 0 \(64x128, z 0\.0 .*\) and page 2 \(64x128, z 0\.0 .*\) claim the same"):
             open_slide(path)
 
+    @pytest.mark.parametrize("depths", [(None, None), (1000, None), (None, 0)])
+    def test_slices_without_a_focal_offset_are_in_file_order(self, tmp_path: Path, depths: tuple[int | None, ...]) -> None:
+        path = make_ndpi(tmp_path / "x.ndpi", replace(NDPI, depths_nm=depths))
+        plain = make_ndpi(tmp_path / "plain.ndpi", replace(NDPI, depths_nm=(0, 1000)))
+        np.testing.assert_array_equal(shown(path), shown(plain))
+        assert warnings_of(path) == ["the slices do not all state their focal offset: they are in file order"]
+
 
 class TestSvs:
     @staticmethod

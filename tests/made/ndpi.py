@@ -34,7 +34,7 @@ class Ndpi:
     """How many of the coarsest levels have no restart markers."""
     off: int = 0
     """Rows by which the tags of those levels claim more than the JPEG holds."""
-    depths_nm: tuple[int, ...] = (0,)
+    depths_nm: tuple[int | None, ...] = (0,)
     pictures: tuple[int, ...] | None = None
     """Which picture each slice shows, where they are not all different."""
     filter: str | None = None
@@ -109,7 +109,7 @@ def make_ndpi(path: Path, ndpi: Ndpi) -> Path:
     return write_ndpi(path, pages, ndpi.gap)
 
 
-def _level_page(ndpi: Ndpi, image: Image, depth: int, *, marked: bool) -> tuple[bytes, Tags]:
+def _level_page(ndpi: Ndpi, image: Image, depth: int | None, *, marked: bool) -> tuple[bytes, Tags]:
     height, width = image.shape[:2]
     per_um = 2_000_000 * width // ndpi.size[1] // 100  # 0.5 micrometres at level 0
     tags = {
@@ -124,6 +124,8 @@ def _level_page(ndpi: Ndpi, image: Image, depth: int, *, marked: bool) -> tuple[
         65442: (2, "950291"),
         65449: (2, NOTES),
     }
+    if depth is None:
+        del tags[65424]
     if ndpi.filter is not None:
         tags |= {65434: (2, ndpi.filter), 65451: (11, [455.0])}
     if ndpi.codec == "jpegxr":
