@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drivers.associated import associated_images
+from drivers.claims import repeated
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal
 from drivers.model import Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.qptiff.notes import Note, channel_of, note_of
 from drivers.tiff.container import OpenTiff
+from drivers.tiff.copies import same_pages
 from drivers.tiff.level import build_level
 from drivers.tiff.metadata import facts_of, icc_of, pixel_size_um, position_um, text
 from drivers.tiff.opening import open_with
@@ -38,6 +40,9 @@ def open_slide(path: Path) -> Slide:
     return open_with(path, _slide)
 
 
+_Named = tuple["TiffPage", Note]
+
+
 @dataclass(slots=True)
 class _Pages:
     """The pages of a file by what they are."""
@@ -52,15 +57,18 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     pages = _pages(file)
     if not pages.full:
         raise Damaged("no page says that it is of full resolution")
+    pages.full = _alone(file, pages.full, pages.warnings)
     base = pages.full[0][0]
     samples = samples_of(base)
     levels = [_level(file, [page for page, _ in pages.full], samples, 1.0)]
     size = (base.imagelength, base.imagewidth)
     for reduced, members in sorted(pages.reduced.items(), key=lambda item: -item[0][0] * item[0][1]):
         what = f"level {reduced[1]}x{reduced[0]}"
-        ordered = _like(pages.full, members)
+        ordered = _like(pages.full, _alone(file, members, pages.warnings))
         if ordered is None:
-            pages.warnings.append(f"{what} has {len(members)} of {len(pages.full)} channels and is left out")
+            count = f"{len(members)} of {len(pages.full)} channels"
+            few = len(members) < len(pages.full)
+            pages.warnings.append(f"{what} has {count if few else 'channels of other names'} and is left out")
         elif not fits(size, reduced) or samples_of(ordered[0]) != samples:
             pages.warnings.append(f"{what} does not fit the slide and is left out")
         else:
@@ -102,15 +110,39 @@ def _pages(file: OpenTiff) -> _Pages:
     return found
 
 
-def _like(full: Sequence[tuple[TiffPage, Note]], members: Sequence[tuple[TiffPage, Note]]) -> list[TiffPage] | None:
-    """The pages of a level in the order of the channels: by name where names tell them apart, else as in the file."""
+def _alone(file: OpenTiff, pages: list[_Named], warnings: list[str]) -> list[_Named]:
+    """Without pages that repeat an earlier one of the same name; other pages of one name are channels of their own."""
+    kept: list[_Named] = []
+    copies: list[tuple[str, str]] = []
+    for page, note in pages:
+        name = channel_of(note, note).name
+        twins = (one for one, other in kept if name is not None and channel_of(other, other).name == name)
+        twin = next((one for one in twins if same_pages(one, page, (file.source, file.source))), None)
+        if twin is None:
+            kept.append((page, note))
+        else:
+            copies.append((f"page {twin.index} ({name})", f"page {page.index} ({name})"))
+    warnings.extend(repeated(copies))
+    return kept
+
+
+def _like(full: Sequence[_Named], members: Sequence[_Named]) -> list[TiffPage] | None:
+    """The pages of a level in the order of the channels: by name, and as in the file where some have none.
+
+    None where they are not those of the full pages.
+    """
     if len(members) != len(full):
         return None
     names = [channel_of(note, note).name for _, note in full]
-    own = {channel_of(note, note).name: page for page, note in members}
-    if len(own) == len(full) and set(own) == set(names):
-        return [own[name] for name in names]
-    return [page for page, _ in members]
+    own = [channel_of(note, note).name for _, note in members]
+    if None in names or None in own:
+        return [page for page, _ in members]
+    if sorted(map(str, names)) != sorted(map(str, own)):
+        return None
+    found: dict[str | None, list[TiffPage]] = {}
+    for name, (page, _) in zip(own, members, strict=True):
+        found.setdefault(name, []).append(page)
+    return [found[name].pop(0) for name in names]
 
 
 def _level(file: OpenTiff, pages: Sequence[TiffPage], samples: Samples, scale: float) -> Level:
