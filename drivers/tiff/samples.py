@@ -12,7 +12,7 @@ from drivers.model import ALPHA, RGB_CHANNELS, Channel
 from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of
 from drivers.tiff.chroma import CIELAB, ICCLAB, OLD_JPEG, YUYV, Lab, is_reduced
 from drivers.tiff.level import Convert, LevelFacts
-from drivers.tiff.metadata import tag
+from drivers.tiff.metadata import tag, text
 from drivers.tiff.storage import GIVE_RGB, JPEG, JPEG2000
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
 _PHOTOMETRIC = 262
 _YCBCR_JPEG2000 = 33003
+_SOFTWARE, _BIOFORMATS = 305, "OME Bio-Formats"
 _ASSOCIATED = 1
 _ALPHA = {_ASSOCIATED, 2, 999}
 """Associated, unassociated, and what Corel wrote for the latter (libtiff reads it so)."""
@@ -87,7 +88,7 @@ def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
     if photometric in (BLACK_IS_ZERO, MASK):
         return _grey(page)
     if photometric == RGB:
-        return _rgb(page)
+        return _rgb(page, ome=indexed)
     if photometric == SEPARATED:
         return _inks(page, ()) if indexed else _cmyk(page)
     raise Unsupported(f"colours of kind {_name(page)} are not read; convert the image to RGB first")
@@ -196,9 +197,14 @@ def _converted(page: TiffPage, stored: int, convert: Convert, dtype: np.dtype[An
     )
 
 
-def _rgb(page: TiffPage) -> Samples:
+def _rgb(page: TiffPage, *, ome: bool) -> Samples:
+    """RGB as the tag says; but Aperio's JPEG 2000 of YCbCr has a number of its own, and the tag says RGB of it too.
+
+    Bio-Formats writes RGB under that number, without a component transform (JAIIIOServiceImpl), in OME-TIFF and TIFF; so do
+    raw2ometiff and QuPath, which write with it.
+    """
     count, alpha, dtype = page.samplesperpixel, _alpha(page, 3), _plain(page)
-    colour = count == 3 or alpha is not None
+    colour, software = count == 3 or alpha is not None, text(page.parent.pages.first, _SOFTWARE) or ""
     return Samples(
         channels=count,
         dtype=dtype,
@@ -208,7 +214,7 @@ def _rgb(page: TiffPage) -> Samples:
         warnings=_opacity(page, alpha),
         alpha=alpha,
         described=_words(page, RGB_CHANNELS[:count], alpha),
-        ycbcr=page.compression == _YCBCR_JPEG2000 and count == 3,  # the name of the compression says what the tag does not
+        ycbcr=page.compression == _YCBCR_JPEG2000 and count == 3 and not (ome or software.startswith(_BIOFORMATS)),
     )
 
 

@@ -92,9 +92,9 @@ def j2k(samples: np.ndarray, *, mct: bool, lossless: bool = True, jp2: bool = Fa
 
 
 def tiff(
-    path: Path, stream: bytes, compression: int, photometric: str, description: str | None = None, *, dtype: str = "u1"
+    path: Path, stream: bytes, compression: int, photometric: str, description: str | None = None, **more: object
 ) -> Path:
-    about = {"shape": (SIDE, SIDE, 3), "dtype": dtype, "tile": (SIDE, SIDE), "metadata": None}
+    about = {"shape": (SIDE, SIDE, 3), "dtype": "u1", "tile": (SIDE, SIDE), "metadata": None, **more}
     tifffile.imwrite(path, iter([stream]), compression=34712, photometric="rgb", description=description, **about)
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:

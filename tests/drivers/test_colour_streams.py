@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import tifffile
 
+from drivers import open_slide
 from drivers.errors import Unsupported
+from drivers.geometry import Box
+from drivers.paint import paint
 from drivers.pictures.jpeg2000 import decode
-from tests.drivers.test_colour_once import APERIO, JPEG2000, SIDE, dicom, near, picture, read, tiff, ycbcr
+from tests.drivers.test_colour_once import APERIO, JPEG2000, SIDE, dicom, j2k, near, picture, read, tiff, ycbcr
 from tests.made import vsi
 from tests.made.j2k import STREAMS, quarters
 
@@ -58,8 +61,38 @@ def test_dicom_that_says_rgb(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", READ)
 def test_tiff(tmp_path: Path, *, name: str, compression: int, photometric: str, file: str, about: str | None) -> None:
     found = read(tiff(tmp_path / file, STREAMS[name], compression, photometric, about))
-    stored = "444" in name and photometric == "rgb" and compression != 33003
+    aperio = compression == 33003 and about != OME  # the number says YCbCr, but in OME-TIFF, where Bio-Formats writes RGB
+    stored = "444" in name and photometric == "rgb" and not aperio
     near(found, ycbcr(quarters()) if stored else quarters())
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+@pytest.mark.parametrize("compression", [33003, 33004, 33005, 34712])
+@pytest.mark.parametrize("file", ["x.ome.tif", "x.tif"])
+def test_rgb_without_a_transform_as_bioformats_writes_it(tmp_path: Path, *, file: str, compression: int, boxes: bool) -> None:
+    stream = j2k(picture(), mct=False, jp2=boxes)
+    path = tiff(tmp_path / file, stream, compression, "rgb", OME if "ome" in file else None, software="OME Bio-Formats 7.3.0")
+    near(read(path), picture(), 0)
+
+
+def test_reduced_images_of_bioformats_are_as_its_first_page(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        for number, side in enumerate((SIDE, SIDE // 2)):
+            stream = j2k(picture()[:: number + 1, :: number + 1].copy(), mct=False)
+            about = {"shape": (side, side, 3), "dtype": "u1", "tile": (side, side), "metadata": None}
+            first = {"subifds": 1, "software": "OME Bio-Formats"} if not number else {"subfiletype": 1, "software": False}
+            writer.write(iter([stream]), compression=34712, photometric="rgb", **about, **first)
+    data = bytearray((tmp_path / "x.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "x.tif") as file:
+        pages = [file.pages.first, file.series[0].levels[1].keyframe]
+        for page in pages:
+            data[page.tags[259].valueoffset : page.tags[259].valueoffset + 2] = (33003).to_bytes(2, "little")
+    (tmp_path / "x.tif").write_bytes(data)
+    with open_slide(tmp_path / "x.tif") as slide:
+        for number, level in enumerate(slide.scenes[0].levels):
+            found = paint(level, Box.of(level.shape))[0, :, 0].transpose(1, 2, 0)
+            near(found, picture()[:: number + 1, :: number + 1], 0)
+        assert len(slide.scenes[0].levels) == 2
 
 
 @pytest.mark.parametrize("name", [name for name in READ if "444" not in name])
