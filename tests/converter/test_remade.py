@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("files_closed")
 
 
 def make(folder: Path, dtype: str, factors: tuple[int, ...] = (1,), **options: str) -> tuple[Path, Slide]:
-    array = texture((2, 3, 1, 331, 277), dtype)
+    array = texture((2, 3, 1, 139, 133), dtype)
     if array.dtype.kind == "f":
         array[0, 1, 0, 40:60, 7] = np.nan
         array[1, 2, 0, 9, 9] = np.inf

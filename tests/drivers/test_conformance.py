@@ -31,7 +31,7 @@ from tests.support.oracles import by_tifffile
 from tests.support.shared import DRIVERS, REFUSED, Sample, shared_samples
 
 pytestmark = pytest.mark.usefixtures("files_closed")
-MANY = 2_000_000
+MANY = 500_000
 """Samples of a level of which everything is read in everyday tests; of a larger one a region."""
 
 

@@ -28,7 +28,7 @@ OPTIONS = ["--chunk", "64", "--shard", "128", "--codec", "gzip-9", "--workers", 
 """Many objects and a slow codec, so that a kill finds something to interrupt."""
 
 
-def slide_in(folder: Path, seed: int = 1, size: tuple[int, int] = (300, 290)) -> Slide:
+def slide_in(folder: Path, seed: int = 1, size: tuple[int, int] = (200, 190)) -> Slide:
     """A slide whose pixels depend on the seed, and its file too."""
     folder.mkdir(exist_ok=True)
     slide = simple_slide(folder, texture((1, 3, 1, *size), seed=seed), rgb=True)
