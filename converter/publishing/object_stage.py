@@ -60,7 +60,7 @@ class ObjectStage:
     folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     entries: list[Entry] = field(default_factory=list[Entry])
     bytes_written: int = 0
-    _held: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    held: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _root: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _put: dict[str, tuple[Entry, str | None]] = field(default_factory=dict[str, tuple[Entry, str | None]])
     """Entry and ETag of what is up, by path."""
@@ -106,16 +106,6 @@ class ObjectStage:
                 self.entries.append(entry)
         future.add_done_callback(self._landed(len(data)))
         return entry
-
-    def hold(self, path: str, data: bytes) -> None:
-        """Keep a small file of metadata until `release`."""
-        self._held[path] = data
-
-    def release(self) -> None:
-        """Write the files that were held."""
-        for path, data in self._held.items():
-            self.write(path, [data])
-        self._held.clear()
 
     def write_root(self, name: str, data: bytes) -> None:
         """Metadata of the root: held until the store is published."""

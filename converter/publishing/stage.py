@@ -43,6 +43,8 @@ class Stage(Protocol):
 
     entries: list[Entry]
     bytes_written: int
+    held: dict[str, bytes]
+    """Small files of metadata, by path, that are written after all else: a stage left behind half full opens nowhere."""
 
     @property
     def folder(self) -> Path:
@@ -68,14 +70,6 @@ class Stage(Protocol):
         """Write a new file of the store; `listed`: in the manifest; `early`: on its way now. Raises OutputFailed."""
         ...
 
-    def hold(self, path: str, data: bytes) -> None:
-        """Keep a small file of metadata until `release`."""
-        ...
-
-    def release(self) -> None:
-        """Write the files that were held."""
-        ...
-
     def write_root(self, name: str, data: bytes) -> None:
         """Write metadata of the root, which makes it a store."""
         ...
@@ -96,7 +90,7 @@ class LocalStage:
     folder: Path
     entries: list[Entry] = field(default_factory=list[Entry])
     bytes_written: int = 0
-    _held: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    held: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _folders: set[Path] = field(default_factory=set[Path])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _pending: queue.Queue[int | None] = field(default_factory=lambda: queue.Queue(_PENDING))
@@ -152,16 +146,6 @@ class LocalStage:
             if listed:
                 self.entries.append(entry)
         return entry
-
-    def hold(self, path: str, data: bytes) -> None:
-        """Keep a small file of metadata until `release`: a stage that is left behind half full holds none that opens."""
-        self._held[path] = data
-
-    def release(self) -> None:
-        """Write the files that were held."""
-        for path, data in self._held.items():
-            self.write(path, [data], early=False)
-        self._held.clear()
 
     def write_root(self, name: str, data: bytes) -> None:
         """Write metadata of the root."""

@@ -50,9 +50,8 @@ class ZipStage:
     reserve: int
     entries: list[Entry] = field(default_factory=list[Entry])
     bytes_written: int = 0
+    held: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _members: dict[str, Member] = field(default_factory=dict[str, Member])
-    _waiting: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    """Held until `release`."""
     _first: dict[str, bytes] = field(default_factory=dict[str, bytes])
     """What goes to the front."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -119,16 +118,6 @@ class ZipStage:
             _write_at(self._fd, parts, start)
         except OSError as error:
             raise failed(f"{path}: cannot be written", error) from error
-
-    def hold(self, path: str, data: bytes) -> None:
-        """Keep a small file of metadata until `release`."""
-        self._waiting[path] = data
-
-    def release(self) -> None:
-        """List the files that were held; they are written with the root."""
-        for path, data in self._waiting.items():
-            self.write(path, [data], early=False)
-        self._waiting.clear()
 
     def write_root(self, name: str, data: bytes) -> None:
         """Write all `zarr.json` to the front and the directory to the end: from now on the file is a ZIP."""

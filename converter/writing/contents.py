@@ -35,12 +35,12 @@ def write_image(scene: Scene, image: ImagePlan, work: Work, plan: SlidePlan) -> 
     codec = parse_codec(work.options.codec)
     for level in image.levels:
         for name, data in ngff.array_files(plan.ome_zarr, level, image, codec).items():
-            stage.hold(joined(image.group, level.path, name), data)
+            stage.held[joined(image.group, level.path, name)] = data
     making = ngff.Making(plan.ome_zarr, work.options.downsample, product_version())
     attributes = ngff.image_attributes(scene, image, work.window.seen(), making)
     if image.group:
         for name, data in ngff.group_files(plan.ome_zarr, attributes, {}).items():
-            stage.hold(joined(image.group, name), data)
+            stage.held[joined(image.group, name)] = data
     else:
         plan.root_attributes.update(attributes)
 
@@ -66,7 +66,7 @@ def write_groups(plan: SlidePlan, stage: Stage) -> None:
         groups["associated"] = {}
     for group, attributes in groups.items():
         for name, data in ngff.group_files(plan.ome_zarr, attributes, {}).items():
-            stage.hold(joined(group, name), data)
+            stage.held[joined(group, name)] = data
 
 
 def write_icc(slide: Slide, plan: SlidePlan, stage: Stage) -> Mapping[str, Any] | None:
@@ -89,7 +89,9 @@ def write_icc(slide: Slide, plan: SlidePlan, stage: Stage) -> Mapping[str, Any] 
 
 def write_manifest(stage: Stage) -> str:
     """The metadata that was held, then the manifest of everything written; returns its own hash."""
-    stage.release()
+    for path, content in stage.held.items():
+        stage.write(path, [content], early=False)
+    stage.held.clear()
     data = manifest_bytes(stage.entries)
     stage.write(MANIFEST, [data], listed=False, early=False)
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
