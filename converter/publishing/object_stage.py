@@ -11,19 +11,18 @@ claim over looks at everything once more when its own root is there: what was on
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import batched
 from pathlib import Path
 from typing import Any
 
-from converter.errors import Cancelled, ConverterError, OutputFailed, Refused, Unreachable
+from converter.errors import ConverterError, OutputFailed, Refused, Unreachable
 from converter.manifest import Entry
 from converter.objects.client import AlreadyThere, Client, Found, key_of
 from converter.objects.reading import WithRoot
@@ -31,13 +30,11 @@ from converter.publishing.claim import Claim, Lost
 from converter.publishing.publish import exists_error
 from converter.publishing.seal import broken, is_seal, sealed
 from converter.publishing.stage import STAGES
+from converter.publishing.uploads import Uploads
 from drivers.location import Url
 from drivers.zarrstore.files import joined
 
-AT_ONCE = 8
-IN_FLIGHT_BYTES = 64 << 20
 _ROUNDS = 3
-_GRACE_S = 3.0
 _CLEAN_S = 30.0
 _RELEASE_S = 5.0
 PUBLISH_S = 20.0
@@ -67,11 +64,11 @@ class ObjectStage:
     _sent: set[str] = field(default_factory=set[str])
     """Paths of what was ever sent, whether it arrived or not."""
     _published: bool = False
-    _failure: BaseException | None = None
-    _flying: int = 0
-    _flying_bytes: int = 0
-    _room: threading.Condition = field(default_factory=threading.Condition)
-    _uploads: set[Future[None]] = field(default_factory=set[Future[None]])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _uploads: Uploads = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._uploads = Uploads(self.client, self.claim.check, self.stopped)
 
     @property
     def run(self) -> str:
@@ -96,15 +93,12 @@ class ObjectStage:
         del early  # everything is on its way at once
         data = b"".join(parts)
         entry = Entry(path, len(data), hashlib.sha256(data).hexdigest())
-        self._make_room(len(data))
-        future = self.client.submit(self._upload(entry, data))
-        with self._room:
-            self._uploads.add(future)
+        self._uploads.send(len(data), lambda: self._upload(entry, data))
+        with self._lock:
             self._sent.add(path)
             self.bytes_written += len(data)
             if listed:
                 self.entries.append(entry)
-        future.add_done_callback(self._landed(len(data)))
         return entry
 
     def write_root(self, name: str, data: bytes) -> None:
@@ -115,10 +109,7 @@ class ObjectStage:
     def sync(self) -> None:
         """Everything written so far is in the object store when this returns, by the server's own listing, and nothing
         else is. Raises OutputFailed."""
-        with self._room:
-            while self._flying and self._failure is None:
-                self._room.wait(0.5)
-        self._raise_failure()
+        self._uploads.land()
         self.client.wait(self._settled())
 
     @property
@@ -162,34 +153,6 @@ class ObjectStage:
             self.client.close()
 
     # -- uploads --
-
-    def _make_room(self, size: int) -> None:
-        with self._room:
-            while self._flying and (self._flying >= AT_ONCE or self._flying_bytes + size > IN_FLIGHT_BYTES):
-                self._room.wait(0.5)
-                if self.stopped():
-                    raise Cancelled("the conversion was interrupted")
-                self._raise_failure()
-            self._raise_failure()
-            self._flying += 1
-            self._flying_bytes += size
-
-    def _landed(self, size: int) -> Callable[[Future[None]], None]:
-        def landed(future: Future[None]) -> None:
-            with self._room:
-                self._uploads.discard(future)
-                self._flying -= 1
-                self._flying_bytes -= size
-                if not future.cancelled() and (error := future.exception()) is not None:
-                    self._failure = self._failure or error
-                self._room.notify_all()
-
-        return landed
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        self.claim.check()
 
     async def _upload(self, entry: Entry, data: bytes) -> None:
         self.claim.check()
@@ -305,7 +268,7 @@ class ObjectStage:
     # -- the end --
 
     async def _clean(self) -> None:
-        await self._land_or_cancel()
+        await self._uploads.land_or_cancel()
         with suppress(Lost):
             if not self._published:
                 self.claim.check()
@@ -313,14 +276,6 @@ class ObjectStage:
             if self.base != key_of(self.target):
                 await self._remove(self.base)
         await self.claim.release()
-
-    async def _land_or_cancel(self) -> None:
-        """A request that is cut off may still take effect after what it wrote was removed: a moment to end is better."""
-        tasks = [asyncio.wrap_future(future) for future in self._uploads.copy()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=_GRACE_S)
-            for task in tasks:
-                task.cancel()
 
     async def _withdraw(self) -> None:
         """Remove what this run wrote, unless a root is there that is not this run's: then the old store is still whole."""
