@@ -14,7 +14,8 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converter.checking.verify import Report, verify_store
+from converter.checking.report import Report
+from converter.checking.verify import verify_store
 from drivers.model import PixelSize, Scene, Slide
 from tests.support.memory_driver import memory_level, memory_scene
 from tests.support.stores import Array, converted, pyramid, slide_of, texture
