@@ -42,7 +42,7 @@ def test_race(object_server: ObjectServer, prefix: str, svs: Path, made: Made) -
     other = made("other.svs", lambda path: make_svs(path, Svs(size=(640, 700), steps=())))
     store = f"{prefix}/x.ome.zarr"
     runs = [command("convert", path, "-o", store, "--json", *OPTIONS) for path in (svs, other, svs)]
-    found = [json.loads(process.communicate(timeout=90)[0]) for process in runs]
+    found = [json.loads(process.communicate(timeout=240)[0]) for process in runs]
     codes = [process.returncode for process in runs]
     assert sorted(codes) == [0, 5, 5], found
     for receipt in (r for r in found if r["status"] == "failed"):

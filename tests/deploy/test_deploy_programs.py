@@ -160,7 +160,7 @@ def test_worker_lets_its_runs_give_their_slides_back(tmp_path: Path) -> None:
     with running(command, quiet_environment(PYTHONPATH=str(tmp_path)), tmp_path / "log") as process:
         wait_for((tmp_path / "runs").exists)
         os.killpg(process.pid, signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(200) == 0
     assert (tmp_path / "given-back").exists()
 
 
@@ -238,7 +238,7 @@ def test_proxy_asks_for_the_password(tmp_path: Path, upstream: str) -> None:
         wait_for(lambda: answers(f"http://127.0.0.1:{ports['HEALTH_PORT']}/"))
         authority = tmp_path / "data" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         wait_for(authority.exists)
-        with httpx.Client(verify=ssl.create_default_context(cafile=str(authority)), timeout=20.0) as client:
+        with httpx.Client(verify=ssl.create_default_context(cafile=str(authority)), timeout=120.0) as client:
             address = f"https://localhost:{ports['HTTPS_PORT']}"
             wait_for(lambda: has_certificate(client, address))
             for path in ("/", "/api/ready", "/docs", "/metrics"):

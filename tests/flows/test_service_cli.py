@@ -245,7 +245,7 @@ def test_metrics(here: Bench) -> None:
         port = probe.getsockname()[1]
     stop = serve_metrics(here.engine, port)
     try:
-        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=120).read().decode()
     finally:
         stop()
     values = {
