@@ -45,6 +45,8 @@ class Embedded:
     """JPEG 2000 whose samples are sYCC, all of one size: GDAL gives them as they are stored."""
     color_space: int | None = None
     """Enumerated colour space of a JP2 file."""
+    chroma: bytes | None = None
+    """The first bytes of a JPEG 2000 codestream whose chroma is reduced."""
     icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -164,6 +166,7 @@ def _gif(source: ByteSource, found: Embedded) -> None:
 
 def _jp2(source: ByteSource, found: Embedded) -> None:
     if source.read(0, len(CODESTREAM)) == CODESTREAM:
+        found.chroma = _chroma(source, 0, source.size)
         found.at_once = is_untiled(source, 0)
         return
     space: int | None = None
@@ -171,10 +174,16 @@ def _jp2(source: ByteSource, found: Embedded) -> None:
         if name == b"jp2h":
             space = _jp2_header(source, (start, stop), found)
         elif name == b"jp2c":
-            found.at_once = is_plain(space) and is_untiled(source, start)
             found.color_space = space
-            found.ycbcr = space == SYCC and not has_reduced_chroma(source.read(start, min(_HEADER, stop - start)))
+            found.chroma = _chroma(source, start, stop)
+            found.at_once = is_plain(space) and is_untiled(source, start)
+            found.ycbcr = space == SYCC and found.chroma is None
             return
+
+
+def _chroma(source: ByteSource, start: int, stop: int) -> bytes | None:
+    header = source.read(start, min(_HEADER, stop - start))
+    return header if has_reduced_chroma(header) else None
 
 
 def _jp2_header(source: ByteSource, place: tuple[int, int], found: Embedded) -> int | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from drivers.errors import DriverError
+from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal
 from drivers.files import ByteSource, open_source
+from drivers.gdal.chroma import chroma_level
 from drivers.gdal.dataset import Handles, Source, environment, open_dataset
 from drivers.gdal.embedded import Embedded, embedded, pixel_size_um, profile
 from drivers.gdal.exif import Exif, exif_of
@@ -63,8 +64,13 @@ def open_picture(path: Path, kind: Kind, driver: str) -> Slide:
 
 
 def _slide(picture: _Picture, driver: str) -> Slide:
-    path, kind = picture.source.path, picture.source.kind
-    dataset = open_dataset(picture.source)
+    kind = picture.source.kind
+    try:
+        dataset = open_dataset(picture.source)
+    except Damaged:
+        if picture.kept.chroma is None:
+            raise
+        return _of_chroma(picture, driver, picture.kept.chroma)
     try:
         bands = bands_of(dataset, picture.source)
         level = _level(picture, dataset, bands, 1.0)
@@ -75,9 +81,21 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     finally:
         dataset.close()
     levels = [level, *_overviews(picture, bands, base, count)]
-    icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
     if picture.kept.frames > 1:
         picture.warnings.append(f"only the first of {picture.kept.frames} pictures of an animation is read")
+    return _made(picture, driver, (bands, levels, stored), raw)
+
+
+def _of_chroma(picture: _Picture, driver: str, header: bytes) -> Slide:
+    level, bands, spool = chroma_level(picture.source, header)
+    picture.readers.append(spool)
+    return _made(picture, driver, (bands, [oriented(level, picture.exif.orientation)], picture.kept.icc), None)
+
+
+def _made(picture: _Picture, driver: str, shown: tuple[Bands, list[Level], bytes | None], raw: str | None) -> Slide:
+    """The slide of what is shown: bands, levels, profile."""
+    path, (bands, levels, stored) = picture.source.path, shown
+    icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
     warnings = [*bands.warnings, *picture.warnings, *([dropped] if dropped else [])]
     scene = Scene(
         name=path.stem,

@@ -192,3 +192,25 @@ def test_colour_spaces_of_vsi(tmp_path: Path, space: int, refused: bool) -> None
         return
     with pytest.raises(Unsupported, match=f"colours of kind {space}"):
         read(path)
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+@pytest.mark.parametrize("name", [name for name in STREAMS if name.split()[1] in ("422", "420")])
+def test_pictures_of_their_own(tmp_path: Path, name: str, boxes: bool) -> None:
+    stream = STREAMS[name]
+    if boxes:  # those of a picture of three components, around the stream
+        height, width = (int(n) for n in name.split()[2].split("x"))
+        whole = j2k(np.zeros((height, width, 3), np.uint8), mct=False, jp2=True, space="sycc")
+        at = whole.index(b"jp2c")
+        stream = whole[: at - 4] + (8 + len(stream)).to_bytes(4, "big") + b"jp2c" + stream
+    (tmp_path / "x.jp2").write_bytes(stream)
+    found = read(tmp_path / "x.jp2")
+    near(found, quarters(*found.shape[:2]))
+    assert found.shape[:2] == tuple(int(n) for n in name.split()[2].split("x"))
+
+
+@pytest.mark.parametrize("name", NOT_READ)
+def test_pictures_of_their_own_that_no_decoder_places(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.j2k").write_bytes(STREAMS[name])
+    with pytest.raises(Unsupported, match="4:4:4, 4:2:2 and 4:2:0 are"):
+        read(tmp_path / "x.j2k")
