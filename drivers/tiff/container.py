@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged, DriverError
 from drivers.files import ByteSource, open_source
-from drivers.tiff.directory import MAGIC, check_directories, layout_of, read_directory, value_of
+from drivers.tiff.directory import MAGIC, Directories, check_directories, layout_of, read_directory, value_of
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -29,6 +29,8 @@ class OpenTiff:
     tiff: TiffFile
     chain: frozenset[int] = frozenset()
     """Offsets of the main directories."""
+    is_open: bool = False
+    """Whether the file ends before the pointer that tells of the next directory."""
 
     @property
     def name(self) -> str:
@@ -78,18 +80,25 @@ def check_tiff(path: Path) -> None:
         source.close()
 
 
-def open_tiff(path: Path, *, ndpi: bool = False) -> OpenTiff:
+def open_tiff(path: Path, *, ndpi: bool = False, open_end: bool = False) -> OpenTiff:
     """Open and check the container; `ndpi`: with Hamamatsu's 64-bit pointers in a classic TIFF.
 
+    `open_end`: the pointer after the last directory may be absent, and the caller says so to its own.
     Raises Damaged (a circle, no image, directories past the end), LimitExceeded, Unsupported.
     """
     source = open_source(path)
     try:
-        chain = check_directories(source, ndpi=ndpi)
-        return OpenTiff(source, _tifffile(path, ndpi), chain)
+        found = check_directories(source, ndpi=ndpi)
+        _require_end(found, path, open_end)
+        return OpenTiff(source, _tifffile(path, ndpi), found.main, found.is_open)
     except BaseException:
         source.close()
         raise
+
+
+def _require_end(found: Directories, path: Path, open_end: bool) -> None:
+    if found.is_open and not open_end:
+        raise Damaged(f"{path.name}: ends where it would tell of further images; copy the file again")
 
 
 def _tifffile(path: Path, ndpi: bool) -> TiffFile:

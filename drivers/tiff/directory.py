@@ -71,8 +71,8 @@ def layout_of(source: ByteSource, *, ndpi: bool = False) -> Layout:
     return replace(layout, first=struct.unpack_from(layout.pointer, head, 8 if big else 4)[0])
 
 
-def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[list[Entry], int]:
-    """Entries of the directory at `offset`, and the offset of the next one (0: none)."""
+def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[list[Entry], int | None]:
+    """Entries of the directory at `offset`, and the offset of the next one (0: none; None: the file ends before it)."""
     width, size = (8, 20) if layout.big else (2, 12)
     count = struct.unpack(layout.order + ("Q" if layout.big else "H"), source.read(offset, width))[0]
     if count == 0:
@@ -82,8 +82,8 @@ def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[lis
     data = source.read(offset + width, count * size)
     pattern = struct.Struct(layout.order + ("HHQ8s" if layout.big else "HHI4s"))
     end, pointer = offset + width + count * size, struct.calcsize(layout.pointer)
-    following = 0
-    if end != source.size:  # some writers leave the last pointer out
+    following = None
+    if end != source.size:  # some writers leave the last pointer out, which cannot be told from a file that lacks its end
         following = struct.unpack(layout.pointer, source.read(end, pointer))[0]
     entries = [Entry(*fields) for fields in pattern.iter_unpack(data)]
     if layout.wide:
@@ -102,14 +102,23 @@ def value_of(source: ByteSource, layout: Layout, entry: Entry) -> bytes:
     return source.read(offset, entry.size)
 
 
-def check_directories(source: ByteSource, *, ndpi: bool = False) -> frozenset[int]:
-    """Walk all directories and give the offsets of the main ones.
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """What a walk over all directories found: the offsets of the main ones; whether the last one's pointer is absent."""
+
+    main: frozenset[int]
+    is_open: bool = False
+
+
+def check_directories(source: ByteSource, *, ndpi: bool = False) -> Directories:
+    """Walk all directories.
 
     Raises Damaged (a circle, none at all, past the end), LimitExceeded, Unsupported.
     """
     name, layout = source.path.name, layout_of(source, ndpi=ndpi)
     seen: set[int] = set()
-    offset, total = layout.first, 0
+    offset: int | None = layout.first
+    total, is_open = 0, False
     while offset:
         if offset in seen:
             raise Damaged(f"{name}: the chain of image directories runs in a circle at offset {offset}")
@@ -124,14 +133,14 @@ def check_directories(source: ByteSource, *, ndpi: bool = False) -> frozenset[in
             check(f"{name}: the number of image directories", total, LIMITS.ifds)
             entries, following = read_directory(source, layout, at)
             if not above:
-                offset = following
+                offset, is_open = following, following is None
             _check_values(source, layout, entries)
             _check_sizes(source, layout, entries)
             inside = above | {at}
             pending += [(below, inside) for below in _sub_directories(source, layout, entries)]
     if not seen:
         raise Damaged(f"{name}: the TIFF holds no image; the file is truncated or damaged")
-    return frozenset(seen)
+    return Directories(frozenset(seen), is_open)
 
 
 def _sub_directories(source: ByteSource, layout: Layout, entries: list[Entry]) -> Iterator[int]:

@@ -16,7 +16,7 @@ def open_with(path: Path, build: Callable[[Path, OpenTiff], Slide], *, ndpi: boo
 
     What a specific driver's `build` does not support becomes OutsideKind: the pages are sound, and `general` reads them.
     """
-    file = open_tiff(path, ndpi=ndpi)
+    file = open_tiff(path, ndpi=ndpi, open_end=general)
     with closed_on_error(path, file.close):
         try:
             return build(path, file)

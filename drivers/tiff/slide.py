@@ -42,6 +42,8 @@ def open_slide(path: Path) -> Slide:
 def _slide(path: Path, file: OpenTiff) -> Slide:
     kind = kind_of(file)
     warnings = check_promise(file.name, file.tiff.pages.first, kind)
+    if file.is_open:
+        warnings.append("the file ends where it would tell of further images: if its copy was cut short, some are missing")
     stacks = series_stacks(file, kind) if kind else []
     if not stacks:
         stacks, found = page_stacks(file)

@@ -7,13 +7,17 @@ samples, fifty places counted from the end, and every mark that a structure begi
 from __future__ import annotations
 
 import hashlib
+import io
+import logging
 import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import olefile
 import pytest
+import tifffile
 
 from drivers import open_slide, paint
 from drivers.errors import DriverError
@@ -67,7 +71,43 @@ def places(data: bytes, many: int, seed: str) -> list[int]:
     marks = [size - match.start() for match in MARKS.finditer(data)]
     if many < 50:
         near, marks = [1, *chance.sample(near, many - 1)], chance.sample(marks, min(1, len(marks)))
-    return sorted({n for n in (*near, *marks[:100]) if 0 < n < size})
+    else:
+        marks = [*marks[:100], *(size - at for at in boundaries(data))]
+    return sorted({n for n in (*near, *marks) if 0 < n < size})
+
+
+def boundaries(data: bytes) -> set[int]:
+    """Where structures of a TIFF or an OLE file begin and end, as readers that are not ours see them."""
+    try:
+        if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return _of_tiff(data)
+        if data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+            return _of_ole(data)
+    except Exception:  # noqa: BLE001 - a file that this reader cannot follow has no boundaries that are known
+        logging.getLogger(__name__).info("no boundaries are known")
+    return set()
+
+
+def _of_tiff(data: bytes) -> set[int]:
+    """Directories, the values of their tags, and the first and last tiles of each."""
+    found: set[int] = set()
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        pages = [page for top in list(tiff.pages)[:20] for page in (top, *(getattr(top, "pages", None) or ()))]
+        for page in pages:
+            count = len(page.tags)
+            found |= {page.offset, page.offset + (8 + 20 * count + 8 if tiff.is_bigtiff else 2 + 12 * count + 4)}
+            found |= {tag.valueoffset for tag in page.tags} | {tag.valueoffset + tag.valuebytecount for tag in page.tags}
+            tiles = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+            found |= {at for start, size in (*tiles[:2], *tiles[-2:]) for at in (start, start + size)}
+    return found
+
+
+def _of_ole(data: bytes) -> set[int]:
+    """Sectors with which directory, table and streams begin."""
+    with olefile.OleFileIO(data) as file:
+        sector = file.sector_size
+        starts = {entry.isectStart for entry in file.direntries if entry is not None}
+        return {(start + step) * sector for start in (*starts, file.first_dir_sector) for step in (0, 1, 2)}
 
 
 def may_be_absent(driver: str, path: Path) -> bool:

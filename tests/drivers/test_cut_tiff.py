@@ -106,3 +106,31 @@ def test_a_blank_place_for_ome_xml_is_a_copy_that_was_only_preallocated(tmp_path
     path.write_bytes(data[:start] + bytes(stop - start) + data[stop:])
     with pytest.raises(Damaged, match=r"is blank: copy the file again"):
         open_slide(path)
+
+
+def directory_last(path: Path, description: str | None, count: int = 1) -> None:
+    """Images of which the first's directory lies at the very end, then cut before the pointer to the next one."""
+    for number in range(count):
+        tifffile.imwrite(
+            path, np.full((32, 32, 3), 50 + number, "u1"), append=number > 0, photometric="rgb", tile=(16, 16),
+            description=description, metadata=None,
+        )  # fmt: skip
+    data = bytearray(path.read_bytes())
+    start = struct.unpack_from("<I", data, 4)[0]
+    entries = data[start : start + 2 + 12 * struct.unpack_from("<H", data, start)[0]]
+    struct.pack_into("<I", data, 4, len(data) + len(data) % 2)
+    path.write_bytes(bytes(data) + bytes(len(data) % 2) + entries)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_without_the_last_pointer_a_picture_is_told_to_lack_some(tmp_path: Path, count: int) -> None:
+    """libtiff reads such files without a word; some writers leave the pointer out."""
+    directory_last(tmp_path / "a.tif", None, count)
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert any("further images" in warning for warning in slide.warnings)
+
+
+def test_without_the_last_pointer_a_slide_is_refused(tmp_path: Path) -> None:
+    directory_last(tmp_path / "a.svs", "Aperio Image Library v1.0\r\n32x32 [0,0 32x32] (16x16) JPEG/RGB Q=70|AppMag = 20", 3)
+    with pytest.raises(Damaged, match="further images"):
+        open_slide(tmp_path / "a.svs")
