@@ -124,10 +124,13 @@ def directory_last(path: Path, description: str | None, count: int = 1) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_without_the_last_pointer_a_picture_is_told_to_lack_some(tmp_path: Path, count: int) -> None:
-    """libtiff reads such files without a word; some writers leave the pointer out."""
+    """libtiff reads such files without a word, tifffile some of them; some writers leave the pointer out."""
     directory_last(tmp_path / "a.tif", None, count)
-    with open_slide(tmp_path / "a.tif") as slide:
-        assert any("further images" in warning for warning in slide.warnings)
+    try:
+        with open_slide(tmp_path / "a.tif") as slide:
+            assert any("further images" in warning for warning in slide.warnings)
+    except Damaged as error:
+        assert "corrupted" in str(error)
 
 
 def test_without_the_last_pointer_a_slide_is_refused(tmp_path: Path) -> None:
