@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -126,11 +127,8 @@ def directory_last(path: Path, description: str | None, count: int = 1) -> None:
 def test_without_the_last_pointer_a_picture_is_told_to_lack_some(tmp_path: Path, count: int) -> None:
     """libtiff reads such files without a word, tifffile some of them; some writers leave the pointer out."""
     directory_last(tmp_path / "a.tif", None, count)
-    try:
-        with open_slide(tmp_path / "a.tif") as slide:
-            assert any("further images" in warning for warning in slide.warnings)
-    except Damaged as error:
-        assert "corrupted" in str(error)
+    with suppress(Damaged), open_slide(tmp_path / "a.tif") as slide:
+        assert any("further images" in warning for warning in slide.warnings)
 
 
 def test_without_the_last_pointer_a_slide_is_refused(tmp_path: Path) -> None:
