@@ -78,12 +78,18 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
 
 
 def _require_companions(path: Path, drivers: Sequence[Driver]) -> None:
-    """Raise Incomplete where the file's name is that of an index: alone it is a thumbnail at best, not the slide."""
+    """Raise Incomplete where the file's name is that of an index: alone it is a thumbnail at best, not the slide.
+
+    Raises Unsupported where it is that of a part of a slide.
+    """
     for driver in drivers:
         for end, others in driver.claims.items():
             if path.name.lower().endswith(end):
                 needed = others.format(stem=path.stem)
                 raise Incomplete(f"{path.name}: is an index of {driver.name} and needs {needed}; put all of it beside it")
+        for end, whole in driver.parts.items():
+            if path.name.lower().endswith(end):
+                raise Unsupported(f"{path.name}: is a part of {whole}; give that")
 
 
 def open_slide(path: str | Path | Url, drivers: Sequence[Driver] | None = None) -> Slide:

@@ -258,5 +258,7 @@ class Driver:
     claims: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names of index files (their end, in lower case) to what such a file needs beside it. A file of such a name is never
     handed to a general driver, though it may be a picture or a TIFF too: it waits for the rest."""
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of files that are never slides of their own (their end, in lower case) to what they belong to."""
     open_url: Callable[[Url], Slide] | None = None
     """Opens a URL, where the driver can; most formats are files only."""

@@ -27,4 +27,4 @@ def open_slide(path: Path) -> Slide:
 
 
 _CLAIMS = {".vsi": "its tags whole and the folder _{stem}_ with its .ets files"}
-DRIVER = Driver("vsi", (".vsi",), matches, open_slide, library="imagecodecs", claims=_CLAIMS)
+DRIVER = Driver("vsi", (".vsi",), matches, open_slide, library="imagecodecs", claims=_CLAIMS, parts={".ets": "a .vsi slide"})

@@ -10,7 +10,7 @@ from PIL import Image
 
 from drivers import open_slide
 from drivers.discovery import find_drivers
-from drivers.errors import Incomplete
+from drivers.errors import Incomplete, Unsupported
 from tests.made.openslide import Mrxs, make_mrxs
 
 
@@ -37,6 +37,14 @@ def test_alone_it_waits(tmp_path: Path, name: str, make: Callable[[Path], None])
         open_slide(tmp_path / name)
     assert caught.value.retryable
     assert "needs" in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [picture, tiff, text])
+def test_a_part_is_no_slide(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Some .ets files are TIFF: one that arrives before its .vsi is not converted by itself."""
+    make(tmp_path / "frame_t_0.ets")
+    with pytest.raises(Unsupported, match=r"a part of a \.vsi slide; give that"):
+        open_slide(tmp_path / "frame_t_0.ets")
 
 
 @pytest.mark.parametrize("state", ["no folder", "empty folder", "no Slidedat.ini", "folder is a file"])
