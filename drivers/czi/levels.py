@@ -47,7 +47,7 @@ class Frame:
         """The frame around blocks of full resolution."""
         x, y = min(b.x for b in blocks), min(b.y for b in blocks)
         t, z = min(b.t for b in blocks), min(b.z for b in blocks)
-        samples = min(pixel_type(blocks[0].pixel_type).samples, 3)
+        samples = pixel_type(blocks[0].pixel_type).samples
         channels = {c: i * samples for i, c in enumerate(sorted({b.c for b in blocks}))}
         shape = Shape(
             max(b.t for b in blocks) - t + 1,
@@ -124,7 +124,6 @@ def build_level(parts: Mapping[int, Region], blocks: Sequence[Block], frame: Fra
         check_block(block)
         tiles += _tiles(index, block, frame, factor, shape)
     size, _ = Counter((b.stored_height, b.stored_width) for b in blocks).most_common(1)[0]
-    samples = min(kind.samples, 3)
     band = min(size[0], _band(size[0], size[1], kind)) if not blocks[0].compression else size[0]
     compression, _ = Counter(b.compression for b in blocks).most_common(1)[0]
     return Level(
@@ -132,11 +131,11 @@ def build_level(parts: Mapping[int, Region], blocks: Sequence[Block], frame: Fra
         kind.dtype.newbyteorder("="),
         Mosaic(tiles),
         Reader(parts, blocks).read,
-        Shape(1, samples, 1, min(band, shape.y), min(size[1], shape.x)),
+        Shape(1, kind.samples, 1, min(band, shape.y), min(size[1], shape.x)),
         fill,
         float(factor),
         COMPRESSIONS[compression],
-        interleaved=samples > 1,
+        interleaved=kind.samples > 1,
     )
 
 
@@ -167,7 +166,7 @@ def _tiles(index: int, block: Block, frame: Frame, factor: int, level: Shape) ->
     for top in range(0, block.stored_height, rows):
         count = min(rows, block.stored_height - top)
         start = Shape(t, c, z, y + top, x)
-        stop = Shape(t + 1, c + min(kind.samples, 3), z + 1, y + top + count, x + block.stored_width)
+        stop = Shape(t + 1, c + kind.samples, z + 1, y + top + count, x + block.stored_width)
         box = Box(start, stop)
         part = box if factor == 1 else box & Box.of(level)
         if part:  # blocks of coarse levels may reach past the scene

@@ -84,8 +84,6 @@ def decode(data: bytes, block: Block) -> NDArray[Any]:
     except Exception as error:
         name = COMPRESSIONS[block.compression]
         raise Damaged(f"the {name} stream does not decode: {' '.join(str(error).split())[:200]}") from error
-    if kind.samples == 4:
-        pixels = pixels[..., :3]
     return pixels if pixels.shape[:2] == shape else _grown(pixels, shape)
 
 
@@ -107,13 +105,13 @@ def _packed(raw: Any, kind: PixelType, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def red_first(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Blue, green, red, (alpha) as red, green, blue, contiguous; other pixels as they are, in native byte order."""
+    """Blue, green, red, (alpha) as red, green, blue, (alpha), contiguous; other pixels as they are, in native byte order."""
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.shape[2] < 3:
         return pixels
     import cv2
 
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
 def _raw(data: Any, kind: PixelType, shape: tuple[int, int]) -> NDArray[Any]:

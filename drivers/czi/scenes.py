@@ -20,10 +20,11 @@ from drivers.czi.pixels import PixelType, pixel_type
 from drivers.czi.pyramid import factors_of
 from drivers.czi.segments import Region
 from drivers.errors import Damaged
-from drivers.model import RGB_CHANNELS, Channel, Level, PixelSize, Position, Scene
+from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, PixelSize, Position, Scene
 
 _WORDS = dict(zip("HVIRB", ("phase", "view", "illumination", "rotation", "block"), strict=True))
 _LAST = 1 << 31
+_SAMPLES = (*RGB_CHANNELS, ALPHA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +93,19 @@ def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, w
     by_factor = _by_factor(group, name)
     frame = Frame.of(by_factor[1])
     described = [notes.channels[c] for c in sorted(frame.channels) if 0 <= c < len(notes.channels)]
-    rgb = kind.samples >= 3 and frame.shape.c == 3
-    if kind.samples == 4:
-        warnings.append(f"scene {name!r}: the alpha channel is left out")
+    rgb = kind.samples >= 3 and frame.shape.c == kind.samples
     return Scene(
         name=name,
         levels=_levels(parts, by_factor, frame, _fill(kind, described), (name, warnings)),
         rgb=rgb,
-        channels=RGB_CHANNELS if rgb else _channels(frame, notes, kind),
+        channels=_SAMPLES[: kind.samples] if rgb else _channels(frame, notes, kind),
         pixel_size=notes.pixel_size,
         magnification=notes.magnification,
         position=_position(notes.scenes.get(group.scene), frame, notes.pixel_size),
         time_step_s=notes.time_step_s,
         significant_bits=_bits(kind, described, len(frame.channels)),
         facts=notes.facts,
+        alpha=3 if rgb and kind.samples == 4 else None,
     )
 
 
@@ -164,14 +164,16 @@ def _channels(frame: Frame, notes: Notes, kind: PixelType) -> tuple[Channel, ...
     for c in sorted(frame.channels):
         note = notes.channels[c] if 0 <= c < len(notes.channels) else None
         if note is None:
-            found += [Channel()] * min(kind.samples, 3)
+            found += [Channel()] * kind.samples
         elif kind.samples == 1:
             top = float(np.iinfo(kind.dtype).max) if kind.dtype.kind == "u" else None
             limits = note.display if top is not None else None
             window = None if limits is None or top is None else (round(limits[0] * top, 3), round(limits[1] * top, 3))
             found.append(replace(note.channel, window=window))
         else:
-            found += [replace(note.channel, name=_part(note.channel.name, c.name), color=c.color) for c in RGB_CHANNELS]
+            found += [
+                replace(note.channel, name=_part(note.channel.name, c.name), color=c.color) for c in _SAMPLES[: kind.samples]
+            ]
     return tuple(found)
 
 

@@ -41,8 +41,8 @@ class Kind:
 
     @property
     def channels(self) -> int:
-        """Channels that a pixel gives: alpha is left out."""
-        return min(3, self.samples)
+        """Channels that a pixel gives."""
+        return self.samples
 
 
 def _kind(dtype: str, samples: int) -> Kind:

@@ -98,7 +98,7 @@ def level_of(name: str, items: Sequence[Item], axes: Axes, mosaic: Placed | None
         by_place: dict[Hashable, Item] = {axes.place(item): item for item in items}
         shape, reader = planes, Reader(name, by_place, rows)
         read, index = reader.read_band, Grid(shape, tile, absent=_absent(by_place, planes, tile))
-    fill = 255 if kind.channels == 3 and kind.dtype.itemsize == 1 else 0
+    fill = 255 if kind.channels >= 3 and kind.dtype.itemsize == 1 else 0
     names = {item.compression for item in items}
     compression = names.pop() if len(names) == 1 else "mixed"
     dtype = kind.dtype.newbyteorder("=")

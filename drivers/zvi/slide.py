@@ -12,7 +12,7 @@ from pathlib import Path
 
 from drivers.errors import DriverError
 from drivers.files import ByteSource, closed_on_error, open_source
-from drivers.model import RGB_CHANNELS, PixelSize, Scene, Slide
+from drivers.model import ALPHA, RGB_CHANNELS, PixelSize, Scene, Slide
 from drivers.zvi.claims import positions_of, without_copies
 from drivers.zvi.compound import Compound, open_compound
 from drivers.zvi.item import Item, items_of, tags_of
@@ -31,6 +31,7 @@ from drivers.zvi.placing import Placed, placed, tile_of
 from drivers.zvi.thumbnail import thumbnail_of
 from drivers.zvi.values import NoValue, Value, read_value
 
+_SAMPLES = (*RGB_CHANNELS, ALPHA)
 _COUNT = 8
 """Place of the number of items among the values of the image's `Contents`."""
 
@@ -126,13 +127,14 @@ class _Image:
             name=name,
             levels=[level],
             rgb=rgb,
-            channels=RGB_CHANNELS if rgb else tuple(channels_of(_firsts(items, axes), self.tags)),
+            channels=_SAMPLES[: items[0].kind.samples] if rgb else tuple(channels_of(_firsts(items, axes), self.tags)),
             pixel_size=self.pixel if level.shape.z > 1 else PixelSize(self.pixel.y_um, self.pixel.x_um),
             magnification=magnification_of(said),
             position=position_of(tiles, self.pixel),
             time_step_s=time_step_of(_frames(items, axes)),
             significant_bits=_bits(items),
             facts=facts_of(said),
+            alpha=3 if items[0].kind.samples == 4 else None,
         )
 
 

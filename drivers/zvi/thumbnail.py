@@ -9,7 +9,7 @@ import numpy as np
 from drivers.errors import Damaged, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Channel, Level, Pixels, Scene
+from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, Pixels, Scene
 from drivers.tiles import Grid
 from drivers.zvi.compound import Compound, Stream
 
@@ -37,9 +37,10 @@ def thumbnail_of(compound: Compound) -> Scene | None:
     def read(_key: Hashable) -> Pixels:
         return _decoded(stream, start).transpose(2, 0, 1)[None, :, None]
 
-    rgb = samples == 3
+    rgb = samples >= 3
     level = Level(shape, np.dtype(np.uint8), Grid(shape, shape), read, shape, 255 if rgb else 0, 1.0, "bmp", interleaved=rgb)
-    return Scene("thumbnail", [level], rgb, RGB_CHANNELS if rgb else (Channel(),))
+    described = (*RGB_CHANNELS, ALPHA)[:samples] if rgb else (Channel(),)
+    return Scene("thumbnail", [level], rgb, described, alpha=3 if samples == 4 else None)
 
 
 def _bitmap_at(head: bytes, size: int) -> int | None:
@@ -60,7 +61,7 @@ def _decoded(stream: Stream, start: int) -> Pixels:
         pixels = imagecodecs.bmp_decode(stream.read(start, stream.size - start))
     except Exception as error:
         raise Damaged(f"the thumbnail does not decode: {' '.join(str(error).split())[:200]}") from error
-    pixels = np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1)[..., :3])
-    if pixels.shape[2] not in (1, 3) or pixels.dtype != np.uint8:
+    pixels = np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1))
+    if pixels.shape[2] not in (1, 3, 4) or pixels.dtype != np.uint8:
         raise Unsupported(f"a thumbnail of {pixels.shape[2]} samples of {pixels.dtype}")
     return pixels

@@ -21,6 +21,7 @@ from converter.convert import Conversion, convert
 from converter.options import Options
 from converter.receipt import Receipt
 from drivers import open_slide
+from tests.made import czi, zvi
 from tests.made.gdal import deep_png, geotiff, palette_png
 from tests.made.tiff import PLAIN, grey_tags, noise, write_raw
 from tests.support.stores import SMALL, Array, ome, own, stored
@@ -103,6 +104,25 @@ def ome_tiff(samples: int, dtype: str = "u1", names: list[str] | None = None) ->
     return write
 
 
+def bgra_czi(codec: str) -> Callable[[Path], Array]:
+    """A CZI of pixel type Bgra32 (ZEISS, CZI file format): two sub-blocks side by side."""
+
+    def write(path: Path) -> Array:
+        array = pixels(4)
+        blocks = [czi.Block(array[:, x : x + 45], "Bgra32", codec, {"C": 0, "M": x // 45, "X": x, "Y": 0}) for x in (0, 45)]
+        czi.make(path, czi.Czi(blocks))
+        return array
+
+    return write
+
+
+def bgra_zvi(path: Path) -> Array:
+    """A ZVI of pixel format 2: blue, green, red and a fourth byte."""
+    array = pixels(4)
+    zvi.make_zvi(path, zvi.Zvi([zvi.Plane(array)]))
+    return array
+
+
 def palette_alpha(path: Path) -> Array:
     """Palette indices with an alpha beside each."""
     array, table = pixels(2), noise((3, 256), "u2")
@@ -166,6 +186,9 @@ CASES = [
     Case("unsaid.j2k", bare_jp2(4, form="j2k"), 3, rgb=True),
     Case("unsaid16.jp2", bare_jp2(4, "u2"), 4, names=["Red", "Green", "Blue", "Channel 3"]),
     Case("five.jp2", bare_jp2(5), 5),
+    Case("bgra.czi", bgra_czi("none"), 3, rgb=True),
+    Case("packed.czi", bgra_czi("zstd1"), 3, rgb=True),
+    Case("bgra.zvi", bgra_zvi, 3, rgb=True),
 ]
 
 

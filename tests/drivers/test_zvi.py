@@ -112,8 +112,9 @@ def test_colour_is_red_first(tmp_path: Path, dtype: str, samples: int) -> None:
     pixels[..., 0] = 200  # stored last of the three
     scene, read, _ = only(make_zvi(tmp_path / "a.zvi", Zvi([Plane(pixels)])))
     assert scene.rgb
-    assert [channel.name for channel in scene.channels] == ["Red", "Green", "Blue"]
-    np.testing.assert_array_equal(read[0, :, 0], pixels[..., :3].transpose(2, 0, 1))
+    assert [channel.name for channel in scene.channels] == ["Red", "Green", "Blue", "Alpha"][:samples]
+    assert scene.alpha == (3 if samples == 4 else None)
+    np.testing.assert_array_equal(read[0, :, 0], pixels.transpose(2, 0, 1))
     assert scene.levels[0].fill == (255 if dtype == "u1" else 0)
 
 

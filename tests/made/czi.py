@@ -305,7 +305,7 @@ def _plain(kind: str, codec: str) -> tuple[str, Callable[[Path], Path], dict[str
     facts = {
         "dtype": np.dtype(dtype).name,
         "rgb": samples >= 3,
-        "levels": [(1, min(samples, 3), 1, 70, 95)],
+        "levels": [(1, samples, 1, 70, 95)],
         "fill": 255 if samples >= 3 and dtype == "<u1" else 0,
         "compression": {"zstd0": "zstd", "zstd1": "zstd", "zstd1-hilo": "zstd"}.get(codec, codec),
     }
