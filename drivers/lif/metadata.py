@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from drivers.lif.image import Dimension, Layout, Part
-from drivers.metadata.times import mean_interval_s
+from drivers.lif.times import stamps_of
 from drivers.metadata.units import number, positive_seconds, positive_um
 from drivers.model import Channel, Facts, PixelSize, Position
 
@@ -106,31 +106,9 @@ def _attribute(element: Element | None, name: str) -> str | None:
     return " ".join((value or "").split()) or None
 
 
-def _stamps(image: Element) -> list[int]:
-    """Time stamps of the planes in 100 ns since 1601, in the order of acquisition; empty where one of them is no number."""
-    listed = image.find("TimeStampList")
-    if listed is None:
-        return []
-    try:
-        old = [(int(e.get("HighInteger", "")) << 32) + int(e.get("LowInteger", "")) for e in listed.findall("TimeStamp")]
-        return old or [int(word, 16) for word in (listed.text or "").split()]  # old: before LAS 3.1
-    except ValueError:
-        return []
-
-
-def measured_step_of(image: Element, layout: Layout) -> float | None:
-    """The mean interval out of the time stamps, where t is time alone and there are as many stamps for each point of it."""
-    times = 0 if layout.t.source is None else layout.shape.t
-    stamps = _stamps(image)
-    each, rest = divmod(len(stamps), times) if times > 1 else (0, 1)
-    if each == 0 or rest:
-        return None
-    return mean_interval_s({t: (stamps[t * each] - stamps[0]) / 1e7 for t in range(times)})
-
-
 def _acquired(image: Element) -> datetime | None:
     """The first time stamp."""
-    stamps = _stamps(image)
+    stamps = stamps_of(image)
     try:
         return (
             datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=stamps[0] // 10) if stamps and stamps[0] > 0 else None
@@ -144,5 +122,9 @@ def position_of(image: Element, tile: int | None) -> Position | None:
     tiles = image.findall("Attachment[@Name='TileScanInfo']/Tile")
     if tile is None or tile >= len(tiles):
         return None
-    y, x = number(tiles[tile].get("PosY")), number(tiles[tile].get("PosX"))
-    return None if y is None or x is None else Position(float(f"{y * 1e6:.12g}"), float(f"{x * 1e6:.12g}"))
+    y, x, z = (number(tiles[tile].get(name)) for name in ("PosY", "PosX", "PosZ"))
+    return None if y is None or x is None else Position(_um(y), _um(x), None if z is None else _um(z))
+
+
+def _um(metres: float) -> float:
+    return float(f"{metres * 1e6:.12g}")

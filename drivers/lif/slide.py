@@ -18,12 +18,12 @@ from drivers.lif.metadata import (
     channels_of,
     facts_of,
     magnification_of,
-    measured_step_of,
     pixel_size_of,
     position_of,
     time_step_of,
 )
 from drivers.lif.shared import shared
+from drivers.lif.times import measured_step_of, planes_of
 from drivers.model import RGB_CHANNELS, Scene, Slide
 
 _HEADER = "LMSDataContainer"
@@ -65,7 +65,9 @@ def _slide(path: Path, container: Container) -> Slide:
 def _scenes(stored: Stored) -> Iterator[Scene]:
     image = stored.element.find("Data/Image")
     assert image is not None
-    for tile, layout in layouts_of(image, stored.memory):
+    found = layouts_of(image, stored.memory)
+    times = planes_of(image, [layout for _, layout in found])
+    for (tile, layout), planes in zip(found, times, strict=True):
         bits = max(part.bits for part in layout.parts)
         yield Scene(
             name=stored.name if tile is None else f"{stored.name}, tile {tile}",
@@ -75,9 +77,10 @@ def _scenes(stored: Stored) -> Iterator[Scene]:
             pixel_size=pixel_size_of(layout),
             magnification=magnification_of(image),
             position=position_of(image, tile),
-            time_step_s=time_step_of(layout) or measured_step_of(image, layout),
+            time_step_s=time_step_of(layout) or measured_step_of(image, layout, planes),
             significant_bits=bits if layout.dtype.kind == "u" and bits < layout.dtype.itemsize * 8 else None,
             facts=facts_of(image),
+            planes=planes,
         )
 
 

@@ -12,7 +12,7 @@ import tifffile
 from converter.writing.omexml import ome_xml
 from drivers import open_slide
 from drivers.lif.image import Axis, Dimension, Layout, T
-from drivers.lif.metadata import measured_step_of
+from drivers.lif.times import measured_step_of
 from drivers.metadata.times import interval_of, mean_interval_s
 from drivers.model import PlaneFacts, Position
 from tests.conftest import SHARED_SAMPLES
