@@ -11,6 +11,7 @@ from typing import cast
 from drivers.claims import same_bytes
 from drivers.errors import Damaged, DriverError
 from drivers.files import ByteSource, open_source
+from drivers.fill import same_fill
 from drivers.geometry import Box
 from drivers.model import Channel, Level, Pixels, Scene, Slide
 from drivers.tiles import Tile
@@ -99,15 +100,8 @@ def _alike(scenes: Sequence[Scene]) -> bool:
 def _merged(name: str, scenes: Sequence[Scene]) -> tuple[Scene, list[str]]:
     """One scene with the channels of all; (scene, warnings). Levels that not all have are left out."""
     first = scenes[0]
-    levels: list[Level] = []
-    warnings: list[str] = []
-    for level in first.levels:
-        same = [_twin(level, scene) for scene in scenes]
-        members = [one for one in same if one is not None]
-        if len(members) == len(scenes):
-            levels.append(_joint(members))
-        else:
-            warnings.append(f"level {level.shape.x}x{level.shape.y} is in {len(members)} of {len(scenes)} files: left out")
+    levels, left_out = joint_levels([scene.levels for scene in scenes])
+    warnings = [f"level {level.shape.x}x{level.shape.y} is in {n} of {len(scenes)} files: left out" for level, n in left_out]
     rgb = first.rgb and len(scenes) == 1
     channels = [channel for scene in scenes for channel in _channels(scene, keep=rgb)]
     return replace(first, name=name, levels=levels, rgb=rgb, channels=channels), warnings
@@ -120,9 +114,22 @@ def _channels(scene: Scene, *, keep: bool) -> list[Channel]:
     return [replace(channel, name=f"{scene.name} {channel.name}") for channel in scene.channels]
 
 
-def _twin(level: Level, scene: Scene) -> Level | None:
+def joint_levels(parts: Sequence[Sequence[Level]]) -> tuple[list[Level], list[tuple[Level, int]]]:
+    """Levels with the channels of all parts one behind the other; those that not all parts have, and how many do."""
+    levels: list[Level] = []
+    left_out: list[tuple[Level, int]] = []
+    for level in parts[0]:
+        members = [one for one in (_twin(level, part) for part in parts) if one is not None]
+        if len(members) == len(parts):
+            levels.append(_joint(members))
+        else:
+            left_out.append((level, len(members)))
+    return levels, left_out
+
+
+def _twin(level: Level, part: Sequence[Level]) -> Level | None:
     wanted = level.shape._replace(c=0)
-    return next((one for one in scene.levels if one.shape._replace(c=0) == wanted and one.scale == level.scale), None)
+    return next((one for one in part if one.shape._replace(c=0) == wanted and one.scale == level.scale), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,5 +178,6 @@ def _joint(levels: Sequence[Level]) -> Level:
         shape=first.shape._replace(c=starts[-1]),
         index=members,
         read=members.read,
+        fill=first.fill if all(same_fill(first.fill, level.fill, first.dtype) for level in levels) else 0,
         interleaved=False,
     )

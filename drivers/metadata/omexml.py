@@ -97,16 +97,20 @@ def position_of(p: Pixels) -> Position | None:
 
 def channels_of(p: Pixels, samples: int) -> tuple[Channel, ...]:
     """A Channel for each channel of the scene: an element with several samples describes each of them."""
+    found = [channel for element in channel_elements(p) for channel in [element] * samples]
+    count = p.size("C")
+    return tuple(found) if len(found) == count else tuple(Channel() for _ in range(count))
+
+
+def channel_elements(p: Pixels) -> list[Channel]:
+    """What each Channel element says."""
     exposures: dict[str, float] = {}
     for plane in children(p.pixels, "Plane"):
         exposure = positive_seconds(plane.get("ExposureTime"), plane.get("ExposureTimeUnit", "s"))
         if exposure is not None:
             exposures.setdefault(plane.get("TheC", "0"), exposure)
-    found: list[Channel] = []
-    for i, element in enumerate(children(p.pixels, "Channel")):
-        found += [_channel(element, exposures.get(str(i)))] * samples
-    count = p.size("C")
-    return tuple(found) if len(found) == count else tuple(Channel() for _ in range(count))
+    elements = enumerate(children(p.pixels, "Channel"))
+    return [_channel(element, exposures.get(str(i))) for i, element in elements]
 
 
 def _channel(element: Element, exposure: float | None) -> Channel:

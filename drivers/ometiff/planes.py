@@ -1,25 +1,26 @@
 """TiffData: the one place that maps OME-XML to pages, in this file and in the others of its set.
 
-OME-TIFF specification: planes run along DimensionOrder from FirstZ, FirstC, FirstT on, pages from IFD on; without IFD
-and PlaneCount, all pages of the file are meant. A UUID names the file that holds them.
+OME-TIFF specification: planes run along DimensionOrder from FirstZ, FirstC, FirstT on, pages from IFD on. A UUID names
+the file that holds them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drivers.errors import Damaged, Incomplete, Unsupported
-from drivers.limits import LIMITS, check
-from drivers.members.files import confined
+from drivers.errors import Damaged, Unsupported
+from drivers.limits import check
 from drivers.metadata.omexml import Pixels
-from drivers.metadata.xmltree import child, children, parse_xml
-from drivers.tiff.container import OpenTiff, open_tiff
-from drivers.tiff.copies import same_pages
-from drivers.tiff.metadata import text
+from drivers.metadata.xmltree import children, parse_xml
+from drivers.ometiff.channels import channel_numbers, from_one, page_samples
+from drivers.ometiff.claims import Planes, is_alone, tell_shared
+from drivers.ometiff.files import FileSet
+from drivers.ometiff.tiffdata import Run, plane_pages, run_of
+from drivers.tiff.container import OpenTiff
 from drivers.tiff.stack import PLANES
 
 if TYPE_CHECKING:
@@ -27,198 +28,142 @@ if TYPE_CHECKING:
 
     from tifffile import TiffPage
 
-
-@dataclass(slots=True)
-class FileSet:
-    """The files of a set; `close_extra` and `close` end them."""
-
-    main: OpenTiff
-    uuid: str | None
-    names: set[str]
-    """Every file that the OME-XML names; "" for this one, where a TiffData names none, or a UUID without a name."""
-    opened: dict[str, OpenTiff] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    shown: dict[tuple[str, int], str] = field(default_factory=dict)
-    """The plane that a page is, by file and offset."""
-
-    @property
-    def alone(self) -> bool:
-        """Whether all planes lie in one and the same file."""
-        return len(self.names) == 1
-
-    def file(self, name: str | None, uuid: str | None) -> OpenTiff:
-        """The file a TiffData means. A renamed file is known by its UUID, or by being the only one of its set."""
-        path = self.main.source.path
-        own_uuid = self.uuid is not None and uuid == self.uuid
-        if own_uuid or name == path.name or (not name and not uuid):
-            return self.main
-        if self.alone and not (name and (path.parent / name).exists()):
-            return self.main  # every plane lies in one file, which is this one under another name
-        if not name:
-            raise Incomplete(f"belongs to a set, of which the file with UUID {uuid} is named nowhere; it cannot be found")
-        if name not in self.opened:
-            check("the number of files of the set", len(self.opened), LIMITS.ifds)
-            self.opened[name] = open_tiff(confined(path.parent, name))
-            self._compare(name, uuid)
-        return self.opened[name]
-
-    def _compare(self, name: str, uuid: str | None) -> None:
-        description = text(self.opened[name].tiff.pages.first, 270) or ""
-        if uuid and "UUID=" in description and uuid not in description:
-            self.warnings.append(f"{name} has another UUID than the one this file asks for")
-
-    def close_directories(self) -> None:
-        """Close the handles of the other files that only their directories were read with."""
-        for file in self.opened.values():
-            file.tiff.close()
-
-    def close(self) -> None:
-        """Close everything."""
-        for file in (self.main, *self.opened.values()):
-            file.close()
+_NAMED = 3
+"""Planes that a message names one by one."""
 
 
-def names_of(root: Element) -> set[str]:
-    """The file names in all TiffData of a document."""
-    found = (child(data, "UUID") for p in root.iter() if p.tag.endswith("}Pixels") for data in children(p, "TiffData"))
-    return {"" if uuid is None else uuid.get("FileName") or (uuid.text or "").strip() for uuid in found}
+Claimed = Mapping[int, frozenset[int]]
+"""Numbers of the pages that a TiffData names, by the identity of their file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planes:
-    """Pages and their files, indexed [t, c, z]; None where nothing is stored."""
-
-    pages: NDArray[Any]
-    files: NDArray[Any]
-
-    @property
-    def sources(self) -> NDArray[Any]:
-        """The byte source of each plane."""
-        found = np.empty(self.files.shape, object)
-        for index in np.ndindex(found.shape):
-            file: OpenTiff | None = self.files.item(index)
-            found[index] = None if file is None else file.source
-        return found
-
-
-def planes_of(p: Pixels, files: FileSet) -> Planes | None:
-    """The planes of an Image; None where it has no TiffData. Raises Damaged where a page it names is not there."""
+def entries_of(p: Pixels, files: FileSet) -> list[Element]:
+    """The TiffData of an Image; none where others have theirs and this one is metadata only. Raises Unsupported."""
     entries = children(p.pixels, "TiffData")
-    if not entries:
-        if files.names:
-            return None  # others have theirs: this one is metadata only
+    if not entries and not files.names:
         if p.index:
             raise Unsupported("the OME-XML describes several images and has no TiffData that tells their pages")
         entries = [parse_xml("<TiffData/>")]  # as the usual pyvips recipe: all pages, in DimensionOrder
         files.warnings.append(f"image {p.index} has no TiffData: its planes are the pages in DimensionOrder")
-    size = {axis: p.size(axis) for axis in "TCZ"}
-    check("the number of planes", size["T"] * size["C"] * size["Z"], PLANES)
-    size["C"] = _channel_pages(_page(files, entries[0], 0)[0], size["C"])
-    shape = (size["T"], size["C"], size["Z"])
-    planes = Planes(np.empty(shape, object), np.empty(shape, object))
-    for entry in entries:
-        _place(planes, p.order, entry, files)
-    missing = sum(page is None for page in planes.pages.flat)
-    spare = len(files.main.chain) - planes.pages.size
-    if spare > 0 and not files.names:
-        files.warnings.append(f"{spare} pages belong to no plane and are left out")
-    if missing and not files.names:
-        found = planes.pages.size - missing
-        raise Damaged(f"OME-XML speaks of {planes.pages.size} planes, the file holds {found}: it is truncated")
-    if missing == planes.pages.size:
+    return entries
+
+
+def runs_of(p: Pixels, files: FileSet) -> list[Run]:
+    """The runs of pages of an Image."""
+    check("the number of planes", p.size("T") * p.size("C") * p.size("Z"), PLANES)
+    return [run_of(p, entry, files) for entry in entries_of(p, files)]
+
+
+def claimed_by(runs: Sequence[Run]) -> Claimed:
+    """What the runs of all Images name."""
+    found: dict[int, set[int]] = {}
+    for run in runs:
+        found.setdefault(id(run.file), set()).update(int(page.index) for page in run.pages)
+    return {file: frozenset(numbers) for file, numbers in found.items()}
+
+
+def planes_of(p: Pixels, runs: Sequence[Run], files: FileSet, claimed: Claimed) -> Planes | None:
+    """The planes of an Image; None where it has none. Raises Damaged where a page it names is not there."""
+    if not runs:
         return None
-    _tell_shared(p.index, planes, files)
+    placing = _placing(p, runs, files)
+    ends = [(run, placing.place(run)) for run in runs]
+    for run, linear in ends:
+        if run.open_ended and linear is not None:
+            placing.fill_down(run, linear, claimed.get(id(run.file), frozenset()))
+    planes = placing.planes
+    missing = [index for index in np.ndindex(planes.pages.shape) if planes.pages.item(index) is None]
+    if not files.names:
+        spare = len(plane_pages(p, files.main)) - planes.pages.size
+        if spare > 0:
+            files.warnings.append(f"{spare} pages belong to no plane and are left out")
+        if missing:
+            found = planes.pages.size - len(missing)
+            raise Damaged(f"OME-XML speaks of {planes.pages.size} planes, the file holds {found}: it is truncated")
+    if len(missing) == planes.pages.size:
+        return None
+    tell_shared(p.index, planes, files)
     if missing:
-        files.warnings.append(f"image {p.index}: {missing} of {planes.pages.size} planes are not stored")
+        files.warnings.append(f"image {p.index}: {_absent(planes, missing)}")
     return planes
 
 
-def _place(planes: Planes, order: str, entry: Element, files: FileSet) -> None:
-    sizes = dict(zip("TCZ", planes.pages.shape, strict=True))
-    first = {axis: _count(entry, f"First{axis}", 0) for axis in order}
-    if any(first[axis] >= sizes[axis] for axis in order):
-        files.warnings.append("a TiffData lies outside its image and is ignored")  # ImageJ writes such when it crops
-        return
-    a, b, c = order
-    linear = first[a] + sizes[a] * (first[b] + sizes[b] * first[c])
-    room = planes.pages.size - linear
-    for i in range(min(_length(entry, files), room)):
-        rest, at = divmod(linear + i, sizes[a])
-        place = dict(zip(order, (at, rest % sizes[b], rest // sizes[b]), strict=True))
-        index = (place["T"], place["C"], place["Z"])
-        page, file = _page(files, entry, i)
-        if _alone(planes, index, (page, file), files):
-            planes.pages[index], planes.files[index] = page, file
+def _absent(planes: Planes, missing: list[tuple[int, ...]]) -> str:
+    names = "; ".join(f"t {t}, c {c}, z {z}" for t, c, z in missing[:_NAMED]) + ("; ..." if len(missing) > _NAMED else "")
+    return f"{len(missing)} of {planes.pages.size} planes are not stored and show the fill value: {names}"
 
 
-def _tell_shared(image: int, planes: Planes, files: FileSet) -> None:
-    """Warn where a page is two planes, also of two images: one of them shows what it is not."""
-    repeats: list[str] = []
-    for index in np.ndindex(planes.pages.shape):
-        page, file = planes.pages.item(index), planes.files.item(index)
-        if page is not None:
-            what = f"image {image} t {index[0]}, c {index[1]}, z {index[2]}"
-            known = files.shown.setdefault((file.name, page.offset), what)
-            repeats += [f"{known} and {what} are both page {page.index} of {file.name}"] if known != what else []
-    if repeats:
-        more = f" ({len(repeats) - 1} more planes repeat pages)" if len(repeats) > 1 else ""
-        files.warnings.append(f"{repeats[0]}: the OME-XML names it twice{more}")
+def _placing(p: Pixels, runs: Sequence[Run], files: FileSet) -> _Placing:
+    samples = page_samples(p, runs)
+    shape = (p.size("T"), len(samples), p.size("Z"))
+    firsts = {axis: {run.first[axis] for run in runs} for axis in "TCZ"}
+    numbers: dict[str, dict[int, int]] = {}
+    for axis, size in zip("TCZ", shape, strict=True):
+        found = channel_numbers(firsts["C"], samples) if axis == "C" else from_one(axis, firsts[axis], size)
+        numbers[axis] = found[0]
+        if found[1]:
+            files.warnings.append(f"image {p.index}: {found[1]}")
+    return _Placing(p, Planes(np.empty(shape, object), np.empty(shape, object)), samples, numbers, files)
 
 
-def _alone(planes: Planes, index: tuple[int, int, int], claim: tuple[TiffPage, OpenTiff], files: FileSet) -> bool:
-    """Whether no page has this plane; of copies the file that was asked for keeps its own.
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """The planes of an Image as they are filled."""
 
-    Raises Damaged where another page has it that differs: which of them is meant is not stated.
-    """
-    (page, file), held, holder = claim, planes.pages[index], planes.files[index]
-    if held is None:
-        return True
-    if held.offset == page.offset and holder is file:
-        return False
-    (t, c, z), kept, copy = index, f"page {held.index} of {holder.name}", f"page {page.index} of {file.name}"
-    if not same_pages(held, page, (holder.source, file.source)):
-        raise Damaged(f"OME-XML gives plane t {t}, c {c}, z {z} to {kept} and to {copy}, which differ")
-    swap = file is files.main and holder is not file
-    files.warnings.append(f"plane t {t}, c {c}, z {z}: {kept} and {copy} are copies: {kept if swap else copy} is left out")
-    return swap
+    p: Pixels
+    planes: Planes
+    samples: Sequence[int]
+    numbers: Mapping[str, Mapping[int, int]]
+    """By axis, what First* of a TiffData means."""
+    files: FileSet = field(repr=False)
 
+    def place(self, run: Run) -> int | None:
+        """Put the pages of a run in place; the number of its first plane in DimensionOrder, None where it has none."""
+        sizes = dict(zip("TCZ", self.planes.pages.shape, strict=True))
+        if any(run.first[axis] not in self.numbers[axis] for axis in "TCZ"):
+            self.files.warnings.append("a TiffData lies outside its image and is ignored")  # ImageJ writes such when it crops
+            return None
+        a, b, c = ((self.numbers[axis][run.first[axis]], sizes[axis]) for axis in self.p.order)
+        linear = a[0] + a[1] * (b[0] + b[1] * c[0])
+        room = self.planes.pages.size - linear
+        if run.counted and run.wanted > room:
+            self.files.warnings.append(f"image {self.p.index}: a TiffData speaks of {run.wanted} planes, {room} have a place")
+        for step in range(min(run.wanted, room)):
+            self._claim(linear + step, run.page(step), run.file)
+        return linear
 
-def _length(entry: Element, files: FileSet) -> int:
-    file = _file(files, entry)
-    default = 1 if "IFD" in entry.attrib else len(file.tiff.pages)
-    return _count(entry, "PlaneCount", _count(entry, "NumPlanes", default))
+    def index(self, linear: int) -> tuple[int, int, int]:
+        """[t, c, z] of a plane by its number in DimensionOrder."""
+        sizes, order = dict(zip("TCZ", self.planes.pages.shape, strict=True)), self.p.order
+        rest, at = divmod(linear, sizes[order[0]])
+        place = dict(zip(order, (at, rest % sizes[order[1]], rest // sizes[order[1]]), strict=True))
+        return place["T"], place["C"], place["Z"]
 
+    def fill_down(self, run: Run, linear: int, claimed: frozenset[int]) -> None:
+        """Go on with the pages that follow one of an unknown number of planes, as Bio-Formats does.
 
-def _file(files: FileSet, entry: Element) -> OpenTiff:
-    uuid = child(entry, "UUID")
-    return files.main if uuid is None else files.file(uuid.get("FileName"), (uuid.text or "").strip() or None)
+        Up to a plane that has its page, a page that another TiffData names, or one of other samples.
+        """
+        if not self._free(linear + 1):
+            return
+        stop = min((number for number in claimed if number > run.start), default=len(run.file.chain))
+        following = (page for page in plane_pages(self.p, run.file) if run.start < int(page.index) < stop)
+        filled = 0
+        for at, page in enumerate(following, linear + 1):
+            if not self._free(at) or page.samplesperpixel != self.samples[self.index(at)[1]]:
+                break
+            self._claim(at, page, run.file)
+            filled += 1
+        if filled:
+            self.files.warnings.append(
+                f"image {self.p.index}: a TiffData does not say how many planes it covers: "
+                f"{filled} more pages that follow are taken, as Bio-Formats does"
+            )
 
+    def _free(self, linear: int) -> bool:
+        return linear < self.planes.pages.size and self.planes.pages[self.index(linear)] is None
 
-def _page(files: FileSet, entry: Element, step: int) -> tuple[TiffPage, OpenTiff]:
-    from tifffile import TiffPage
-
-    file, number = _file(files, entry), _count(entry, "IFD", 0) + step
-    if number >= len(file.chain):
-        raise Damaged(f"OME-XML asks for page {number} of {file.name}, which has {len(file.chain)}: it is truncated")
-    page = file.tiff.pages[number]
-    assert isinstance(page, TiffPage)
-    return page, file
-
-
-def _channel_pages(page: TiffPage, channels: int) -> int:
-    """How many pages hold the channels: a page of RGB holds three, also where SizeC counts it as one."""
-    if channels == 1:
-        return 1
-    count, rest = divmod(channels, page.samplesperpixel)
-    if rest:
-        raise Damaged(f"OME-XML speaks of {channels} channels, a page holds {page.samplesperpixel} samples")
-    return count
-
-
-def _count(entry: Element, name: str, default: int) -> int:
-    value = entry.get(name)
-    if value is None:
-        return default
-    if not value.strip().isdecimal():
-        raise Damaged(f"OME-XML: {name} of a TiffData is {value!r}")
-    return int(value)
+    def _claim(self, linear: int, page: TiffPage, file: OpenTiff) -> None:
+        """Put a page in place. Raises Damaged where another that differs has it already."""
+        index = self.index(linear)
+        if is_alone(self.planes, index, (page, file), self.files):
+            self.planes.pages[index], self.planes.files[index] = page, file

@@ -6,17 +6,15 @@ and Formats documentation, "OME-TIFF specification".
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drivers.errors import Damaged
-from drivers.files import ByteSource, closed_on_error, open_source, read_head
+from drivers.errors import Damaged, Unsupported
+from drivers.files import closed_on_error, open_source, read_head
 from drivers.limits import LIMITS, check
 from drivers.members.files import confined
 from drivers.metadata.omexml import (
     Pixels,
-    channels_of,
     facts_of,
     instrument_of,
     pixel_size_of,
@@ -25,15 +23,17 @@ from drivers.metadata.omexml import (
     significant_bits_of,
     time_step_of,
 )
-from drivers.metadata.xmltree import child, children, parse_xml
-from drivers.model import Channel, Scene, Slide
-from drivers.ometiff.planes import FileSet, Planes, names_of, planes_of
+from drivers.metadata.xmltree import child, parse_xml
+from drivers.model import Scene, Slide
+from drivers.ometiff.claims import Planes
+from drivers.ometiff.described import channels_for, named
+from drivers.ometiff.files import FileSet, names_of
+from drivers.ometiff.planes import claimed_by, planes_of, runs_of
+from drivers.ometiff.reduced import Reduced, reduced_in_chain
+from drivers.ometiff.stacks import Group, groups_of, levels_of
 from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
-from drivers.tiff.level import build_level
-from drivers.tiff.metadata import icc_of, tag, text
+from drivers.tiff.metadata import icc_of, text
 from drivers.tiff.opening import open_with
-from drivers.tiff.samples import Samples, samples_of
-from drivers.tiff.stack import Stack, add_reduced, layer_of, scale_of, subpages
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -51,7 +51,7 @@ _ROLES = {
 
 def open_slide(path: Path) -> Slide:
     """Open an OME-TIFF and the files of its set, which must lie in its folder; or the companion that names them."""
-    return _of_companion(path) if _is_xml(path) else open_with(path, _slide)
+    return _of_companion(path) if _is_xml(path) else open_with(path, _slide, general=True)
 
 
 def _is_xml(path: Path) -> bool:
@@ -72,7 +72,7 @@ def _of_companion(path: Path) -> Slide:
             own = parse_xml(text(file.tiff.pages.first, 270) or "<OME/>")
             return _closing(path, FileSet(file, own.get("UUID"), names_of(root)), (xml, root), [first])
 
-        return open_with(first, opened)
+        return open_with(first, opened, general=True)
 
 
 def _nothing() -> None:
@@ -126,14 +126,16 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
     scenes: list[Scene] = []
     associated: dict[str, Scene] = {}
     images = pixels_of(root)
-    for p in images:
-        planes = planes_of(p, files)
-        if planes is None:
-            files.warnings.append(f"image {p.index} has no planes and is left out")
+    for p, planes, chained in _stored(images, files):
+        role = _ROLES.get((p.name or "").lower()) if len(images) > 1 else None
+        try:
+            scene = _scene(path, p, groups_of(p, planes, files, chained), document, files)
+        except Unsupported as error:
+            if role is None:
+                raise
+            files.warnings.append(f"the {role} image cannot be read and is left out: {error}")
             continue
-        scene = _scene(path, p, _stack(p, planes, files), document, files.main.source)
-        role = _ROLES.get(scene.name.lower())
-        if role is not None and role not in associated and len(images) > 1:
+        if role is not None and role not in associated:
             associated[role] = scene
         else:
             scenes.append(scene)
@@ -153,63 +155,41 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
     )
 
 
-def _stack(p: Pixels, planes: Planes, files: FileSet) -> Stack:
-    sources = planes.sources
-    stack = Stack([layer_of(planes.pages, sources)])
-    stored = [index for index in zip(planes.pages.flat, planes.files.flat, strict=True) if index[0] is not None]
-    add_reduced(stack, [list(subpages(page, file.chain)) for page, file in stored], sources)
-    stack.warnings += [f"a SubIFD of {s.imagewidth}x{s.imagelength} is no level and is left out" for s in stack.spare]
-    stack.warnings += samples_of(stack.layers[0].page, indexed=True).warnings
-    size = (p.size("Y"), p.size("X"))
-    if stack.layers[0].size != size:
-        stack.warnings.append(f"the OME-XML speaks of {size[1]}x{size[0]} pixels; the size of the pages is used")
-    if tag(stack.layers[0].page, 274) not in (None, 1):
-        stack.warnings.append("the orientation tag is ignored, as OME-TIFF readers do")
-    files.warnings += [f"image {p.index}: {warning}" for warning in stack.warnings]
-    return stack
+def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, Reduced]]:
+    """Every Image that has planes, with the reduced images of the main chain."""
+    runs = [runs_of(p, files) for p in images]
+    claimed = claimed_by([run for one in runs for run in one])
+    found: list[tuple[Pixels, Planes]] = []
+    for p, own in zip(images, runs, strict=True):
+        planes = planes_of(p, own, files, claimed)
+        if planes is None:
+            files.warnings.append(f"image {p.index} has no planes and is left out")
+        else:
+            found.append((p, planes))
+    chained = reduced_in_chain([planes for _, planes in found], [files.main, *files.opened.values()])
+    return [(p, planes, chained) for p, planes in found]
 
 
-def _scene(path: Path, p: Pixels, stack: Stack, document: tuple[str, Element], source: ByteSource) -> Scene:
+def _scene(path: Path, p: Pixels, groups: list[Group], document: tuple[str, Element], files: FileSet) -> Scene:
     xml, root = document
-    base = stack.layers[0]
-    samples = samples_of(base.page, indexed=True)
-    levels = [
-        build_level(source, layer.storage, layer.planes, samples_of(layer.page, indexed=True).facts(scale))
-        for layer in stack.layers
-        for scale in [scale_of(stack, layer)]
-    ]
+    samples, mixed = groups[0].samples, len(groups) > 1
+    levels = levels_of(groups, files, p.index)
     count = levels[0].shape.c
-    alpha = None if _named(p) else samples.alpha_of(count)
-    rgb = samples.rgb and count == samples.channels and alpha == samples.alpha
+    alpha = None if mixed or named(p) else samples.alpha_of(count)
+    rgb = not mixed and samples.rgb and count == samples.channels and alpha == samples.alpha
     instrument = instrument_of(root, p)
+    own_bits = None if mixed else samples.significant_bits
     return Scene(
         name=p.name or path.stem,
         levels=levels,
         rgb=rgb,
-        channels=samples.described if rgb else _channels(p, samples, count),
+        channels=samples.described if rgb else channels_for(p, groups, files),
         pixel_size=pixel_size_of(p),
         magnification=instrument.magnification,
         position=position_of(p),
         time_step_s=time_step_of(p),
-        significant_bits=significant_bits_of(p, levels[0].dtype.itemsize * 8) or samples.significant_bits,
-        icc=icc_of(base.page)[0],
+        significant_bits=significant_bits_of(p, levels[0].dtype.itemsize * 8) or own_bits,
+        icc=None if mixed else icc_of(groups[0].page)[0],
         facts=facts_of(root, p, instrument, xml),
         alpha=alpha,
     )
-
-
-def _named(p: Pixels) -> bool:
-    """Whether the OME-XML names channels one by one: then each holds what its name says, whatever the tags call it."""
-    channels = children(p.pixels, "Channel")
-    return len(channels) > 1 and any(channel.get("Name") for channel in channels)
-
-
-def _channels(p: Pixels, samples: Samples, count: int) -> tuple[Channel, ...]:
-    """Those of the OME-XML, where it speaks of as many; what the tags say stays."""
-    elements, described = len(children(p.pixels, "Channel")), samples.channels_for(count)
-    found = channels_of(p, 1 if elements == count else samples.channels)
-    if len(found) != count:
-        return described
-    alike = elements == 1
-    pairs = enumerate(zip(found, described, strict=True))
-    return tuple(d if alike and i == samples.alpha else replace(f, inverted=d.inverted) for i, (f, d) in pairs)

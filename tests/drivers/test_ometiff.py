@@ -94,7 +94,10 @@ def test_rgb_pages_of_several_channels_are_channels(tmp_path: Path) -> None:
     with open_slide(path) as slide:
         scene = slide.scenes[0]
         assert not scene.rgb
-        assert [channel.name for channel in scene.channels] == ["a", "a", "a", "b", "b", "b"]
+        assert [channel.name for channel in scene.channels] == [
+            f"{name} {hue}" for name in "ab" for hue in ("Red", "Green", "Blue")
+        ]
+        assert [channel.color for channel in scene.channels] == ["FF0000", "00FF00", "0000FF"] * 2
         want = np.concatenate(pages, axis=2).transpose(2, 0, 1)
         np.testing.assert_array_equal(whole(scene.levels[0])[0, :, 0], want)
 
@@ -105,7 +108,7 @@ def test_planes_that_are_not_stored_show_the_fill(tmp_path: Path) -> None:
     with open_slide(write_ome(tmp_path / "a.ome.tif", xml, pages)) as slide:
         got = whole(slide.scenes[0].levels[0])[0, 0]
         np.testing.assert_array_equal(got, [pages[0], np.zeros((8, 9)), pages[1]])
-        assert list(slide.warnings) == ["image 0: 1 of 3 planes are not stored"]
+        assert list(slide.warnings) == ["image 0: 1 of 3 planes are not stored and show the fill value: t 0, c 0, z 1"]
         assert len(slide.scenes[0].levels[0].index.gaps()) == 1
 
 

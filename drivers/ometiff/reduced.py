@@ -1,0 +1,63 @@
+"""Reduced images in the main chain of an OME-TIFF: levels that a writer did not put into SubIFDs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from drivers.ometiff.claims import Planes
+from drivers.ometiff.tiffdata import REDUCED, page_at
+from drivers.tiff.container import OpenTiff
+from drivers.tiff.stack import subpages
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+Reduced = Mapping[tuple[int, int], Sequence["TiffPage"]]
+"""By file (its identity) and number of a plane's page: the reduced images in the main chain that belong to it."""
+
+
+def reduced_in_chain(images: Sequence[Planes], files: Sequence[OpenTiff]) -> Reduced:
+    """Reduced pages that are no planes, each with the page it was made from.
+
+    They follow the pages of their Image, each plane's behind it, or all of one size behind all planes: either way the
+    first of a size belongs to the first plane.
+    """
+    found: dict[tuple[int, int], list[TiffPage]] = {}
+    for file in files:
+        owners = _owners(images, file)
+        if len(owners) == len(file.chain):
+            continue
+        planes: dict[tuple[int, int], list[int]] = {}
+        for number, (image, samples) in sorted(owners.items()):
+            planes.setdefault((image, samples), []).append(number)
+        seen: Counter[tuple[int, ...]] = Counter()
+        current: int | None = None
+        for number in range(len(file.chain)):
+            if number in owners:
+                current = owners[number][0]
+                continue
+            page = page_at(file, number)
+            of = planes.get((current, page.samplesperpixel)) if current is not None else None
+            if of is None or not int(page.subfiletype) & REDUCED:
+                continue
+            key = (current or 0, page.samplesperpixel, page.imagelength, page.imagewidth)
+            found.setdefault((id(file), of[min(seen[key], len(of) - 1)]), []).append(page)
+            seen[key] += 1
+    return found
+
+
+def _owners(images: Sequence[Planes], file: OpenTiff) -> dict[int, tuple[int, int]]:
+    """Numbers of the pages of a file that are planes: the Image of each, and its samples per pixel."""
+    return {
+        int(page.index): (number, page.samplesperpixel)
+        for number, planes in enumerate(images)
+        for page, holder in zip(planes.pages.flat, planes.files.flat, strict=True)
+        if holder is file
+    }
+
+
+def reduced_of(page: TiffPage, file: OpenTiff, chained: Reduced) -> list[TiffPage]:
+    """The reduced images of a plane: its SubIFDs, and those of the main chain."""
+    return [*subpages(page, file.chain), *chained.get((id(file), int(page.index)), ())]
