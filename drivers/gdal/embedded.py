@@ -47,6 +47,8 @@ class Embedded:
     """Enumerated colour space of a JP2 file."""
     chroma: bytes | None = None
     """The first bytes of a JPEG 2000 codestream whose chroma is reduced."""
+    clear: tuple[int, ...] | None = None
+    """The samples of the one colour of a PNG that is transparent (tRNS)."""
     icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -113,12 +115,15 @@ def _markers(source: ByteSource) -> Iterator[tuple[int, bytes]]:
 
 
 def _png(source: ByteSource, found: Embedded) -> None:
-    at = 8
+    at, mask = 8, (1 << source.read(24, 1)[0]) - 1
+    colors = {0: 1, 2: 3}.get(source.read(25, 1)[0])
     for _ in range(_CHUNKS):
         size, name = struct.unpack(">I4s", source.read(at, 8))
         if name == b"IEND":
             return
-        if name == b"eXIf" and size <= LIMITS.metadata_bytes:
+        if name == b"tRNS" and colors is not None and size == 2 * colors:
+            found.clear = tuple(value & mask for value in struct.unpack(f">{colors}H", source.read(at + 8, size)))
+        elif name == b"eXIf" and size <= LIMITS.metadata_bytes:
             found.exif = source.read(at + 8, size)
         elif name == b"iCCP" and size <= LIMITS.icc_bytes:
             packed = source.read(at + 8, size).partition(b"\0")[2][1:]

@@ -27,6 +27,8 @@ class Kind:
     """A JPEG 2000 whose samples GDAL gives as sYCC."""
     bare: bool = False
     """A JPEG 2000 codestream without a file format around it, which cannot say what its components are."""
+    clear: tuple[int, ...] | None = None
+    """The one colour of a PNG that is transparent."""
     pyramid: bool = False
     """Overviews are stored, not made up (GDAL offers JPEG files scaled by the decoder as overviews)."""
 

@@ -52,11 +52,14 @@ class Bands:
     """To be shown with low values bright."""
     ycbcr: bool = False
     """The stored samples are sYCC."""
+    clear: tuple[int, ...] | None = None
+    """Samples of the one colour whose alpha is 0, where the alpha is not stored; all others are opaque."""
 
     @property
     def channels(self) -> int:
         """Channels as shown."""
-        return len(self.indexes) + (0 if self.palette is None else self.palette.shape[1] - 1)
+        made = self.clear is not None
+        return len(self.indexes) + made + (0 if self.palette is None else self.palette.shape[1] - 1)
 
     @property
     def described(self) -> tuple[Channel, ...]:
@@ -99,7 +102,8 @@ def bands_of(dataset: Any, source: Source) -> Bands:
         raise Unsupported(
             f"{name}: sYCC with bands {', '.join(meanings)} of type {dtype} is not read; convert it to RGB first"
         )
-    bits = _bits(dataset, kept[0], dtype)
+    clear = source.kind.clear if alpha is None and len(source.kind.clear or ()) == len(kept) else None
+    bits = _bits(dataset, kept[0], dtype) if clear is None else None
     shown = tuple(i + 1 for i in (kept if alpha is None else [*kept, alpha]))
     inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     return Bands(
@@ -108,10 +112,11 @@ def bands_of(dataset: Any, source: Source) -> Bands:
         rgb=rgb,
         significant_bits=bits,
         warnings=(*warnings, SHOWN_INVERTED) if inverted else warnings,
-        alpha=None if alpha is None else len(kept),
+        alpha=None if alpha is None and clear is None else len(kept),
         colors=rgb or (meanings[:3] == list(_COLORS) and len(meanings) == 4),
         inverted=inverted,
         ycbcr=source.kind.ycbcr,
+        clear=clear,
     )
 
 
@@ -195,6 +200,9 @@ def _shown(block: Pixels, bands: Bands) -> Pixels:
     """A block (height, width, samples) on five axes, palette indices as colours."""
     if bands.palette is not None:
         block = np.concatenate([bands.palette[block[..., 0]], block[..., 1:]], axis=2)
+    if bands.clear is not None:  # as libpng's png_set_tRNS_to_alpha
+        seen = (block != np.array(bands.clear, block.dtype)).any(axis=2, keepdims=True)
+        block = np.concatenate([block, seen * np.array(np.iinfo(block.dtype).max, block.dtype)], axis=2)
     if bands.ycbcr:
         block[..., :3] = ycbcr_to_rgb(block[..., :3])
     return block.transpose(2, 0, 1)[None, :, None]

@@ -50,7 +50,7 @@ def open_picture(path: Path, kind: Kind, driver: str) -> Slide:
     picture: _Picture | None = None
     try:
         kept = embedded(file, kind)
-        kind = replace(kind, progressive=kept.progressive, at_once=kept.at_once, ycbcr=kept.ycbcr)
+        kind = replace(kind, progressive=kept.progressive, at_once=kept.at_once, ycbcr=kept.ycbcr, clear=kept.clear)
         require_shown(path.name, kept.color_space)
         picture = _Picture(Source(path, kind), file, kept, exif_of(kept.exif))
         with environment(kind):

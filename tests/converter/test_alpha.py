@@ -5,6 +5,8 @@ Truth: the arrays that tifffile, Pillow and imagecodecs were given, read back wi
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,30 @@ def clear_palette(path: Path) -> Array:
     palette_png(path, clear=True)
     with Image.open(path) as image:
         return np.asarray(image.convert("RGBA"))
+
+
+def clear_color(mode: str) -> Callable[[Path], Array]:
+    """A PNG with one transparent colour (tRNS), as Pillow shows it."""
+
+    def write(path: Path) -> Array:
+        array = pixels(len(mode))
+        array[5:9, 7:30] = array[0, 0]
+        key = tuple(int(v) for v in array[0, 0])
+        Image.fromarray(array.squeeze()).save(path, transparency=key if len(key) > 1 else key[0])
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode + "A"))
+
+    return write
+
+
+def clear_deep(path: Path) -> Array:
+    """16-bit PNG with a transparent colour (W3C PNG 11.3.1.1: tRNS holds its samples)."""
+    array = pixels(3, "u2")
+    data, key = imagecodecs.png_encode(array), struct.pack(">3H", *(int(v) for v in array[3, 4]))
+    chunk = struct.pack(">I", 6) + b"tRNS" + key + struct.pack(">I", zlib.crc32(b"tRNS" + key))
+    path.write_bytes(data[:33] + chunk + data[33:])
+    alpha = np.where((array == array[3, 4]).all(axis=-1, keepdims=True), 0, 65535).astype("u2")
+    return np.concatenate([array, alpha], axis=-1)
 
 
 def deep(samples: int) -> Callable[[Path], Array]:
@@ -186,6 +212,9 @@ CASES = [
     Case("unsaid.j2k", bare_jp2(4, form="j2k"), 3, rgb=True),
     Case("unsaid16.jp2", bare_jp2(4, "u2"), 4, names=["Red", "Green", "Blue", "Channel 3"]),
     Case("five.jp2", bare_jp2(5), 5),
+    Case("clear.png", clear_color("RGB"), 3, rgb=True),
+    Case("clear-grey.png", clear_color("L"), 2, names=["Channel 0", "Alpha"]),
+    Case("clear16.png", clear_deep, 4, names=NAMES),
     Case("bgra.czi", bgra_czi("none"), 3, rgb=True),
     Case("packed.czi", bgra_czi("zstd1"), 3, rgb=True),
     Case("bgra.zvi", bgra_zvi, 3, rgb=True),
