@@ -101,6 +101,18 @@ class Reader:
 
 def payload(region: Region, block: Block) -> tuple[int, int]:
     """(offset, length) of a sub-block's stored pixels; its own header must agree with the directory."""
+    start, metadata, count = _contents(region, block)
+    return start + metadata, count
+
+
+def metadata_of(region: Region, block: Block) -> tuple[int, int]:
+    """(offset, length) of what a sub-block says of itself, an XML."""
+    start, metadata, _ = _contents(region, block)
+    return start, metadata
+
+
+def _contents(region: Region, block: Block) -> tuple[int, int, int]:
+    """Offset of what follows the fixed part of a sub-block, bytes of metadata, bytes of pixels behind them."""
     head = region.read(block.position, HEADER + 16 + ENTRY.size)
     if not head.startswith(b"ZISRAWSUBBLOCK\0"):
         raise Damaged(f"there is no sub-block, but {head[:14].rstrip(bytes(1))!r}")
@@ -109,10 +121,10 @@ def payload(region: Region, block: Block) -> tuple[int, int]:
     if (schema, kind, compression) != (b"DV", block.pixel_type, block.compression):
         raise Damaged("the directory and the sub-block contradict each other on how it is stored")
     # The fixed part is 256 bytes, or longer where the entry has many dimensions.
-    start = block.position + HEADER + max(256, 16 + ENTRY.size + 20 * dimensions) + metadata
+    start = block.position + HEADER + max(256, 16 + ENTRY.size + 20 * dimensions)
     if metadata < 0 or dimensions < 0 or count < 1:
         raise Damaged(f"claims {count} bytes of pixels behind {metadata} of metadata")
-    return start, count
+    return start, metadata, count
 
 
 def build_level(parts: Mapping[int, Region], blocks: Sequence[Block], frame: Frame, factor: int, fill: float) -> Level:

@@ -17,6 +17,7 @@ from drivers.czi.directory import OTHERS, Block
 from drivers.czi.levels import Frame, build_level
 from drivers.czi.metadata import ChannelNote, Notes, SceneNote
 from drivers.czi.pixels import PixelType, pixel_type
+from drivers.czi.planes import with_planes
 from drivers.czi.pyramid import factors_of
 from drivers.czi.segments import Region
 from drivers.errors import Damaged
@@ -94,7 +95,7 @@ def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, w
     frame = Frame.of(by_factor[1])
     described = [notes.channels[c] for c in sorted(frame.channels) if 0 <= c < len(notes.channels)]
     rgb = kind.samples >= 3 and frame.shape.c == kind.samples
-    return Scene(
+    scene = Scene(
         name=name,
         levels=_levels(parts, by_factor, frame, _fill(kind, described), (name, warnings)),
         rgb=rgb,
@@ -107,6 +108,7 @@ def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, w
         facts=notes.facts,
         alpha=3 if rgb and kind.samples == 4 else None,
     )
+    return with_planes(scene, parts, by_factor[1], frame)
 
 
 def _by_factor(group: Group, name: str) -> Mapping[int, Sequence[Block]]:

@@ -40,4 +40,9 @@ def with_times(scene: Scene, stamps: tuple[float, ...]) -> Scene:
     if scene.shape.t < 2 or len(stamps) != scene.shape.t:
         return scene
     planes = tuple(PlaneFacts(t, 0, 0, delta_t_s=stamp) for t, stamp in enumerate(stamps))
-    return replace(scene, planes=planes, time_step_s=scene.time_step_s or interval_of(planes))
+    if all(plane.delta_t_s is None for plane in scene.planes):  # else each sub-block states its own
+        places = {(p.t, p.c, p.z): p.position for p in scene.planes}
+        first = [replace(plane, position=places.pop((plane.t, 0, 0), None)) for plane in planes]
+        others = [PlaneFacts(t, c, z, position=place) for (t, c, z), place in places.items()]
+        return replace(scene, planes=(*first, *others), time_step_s=scene.time_step_s or interval_of(planes))
+    return replace(scene, time_step_s=scene.time_step_s or interval_of(planes))

@@ -88,8 +88,8 @@ def test_czi_as_czifile_reads_it(name: str) -> None:
     czifile = pytest.importorskip("czifile")
     with czifile.CziFile(SHARED_SAMPLES / "czi" / name) as theirs, open_slide(SHARED_SAMPLES / "czi" / name) as slide:
         stamps = next(a.data() for a in theirs.attachments() if a.attachment_entry.content_file_type == "CZTIMS")
-        found = [plane.delta_t_s for plane in slide.scenes[0].planes]
-    assert found == pytest.approx(list(np.asarray(stamps) - np.asarray(stamps)[0]))
+        found = [p.delta_t_s for p in slide.scenes[0].planes if (p.c, p.z) == (0, 0)]
+    assert found == pytest.approx(list(np.asarray(stamps) - np.asarray(stamps)[0]), abs=0.5)
 
 
 def test_planes_are_written(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ class Block:
     part: int = 0
     data: bytes | None = None
     """Stored bytes instead of the encoded pixels."""
+    note: bytes = b"<METADATA/>"
+    """What the sub-block says of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def _segment(name: bytes, data: bytes) -> bytes:
 
 
 def _subblock(block: Block, position: int) -> bytes:
-    note, data = b"<METADATA/>", encode(block)
+    note, data = block.note, encode(block)
     head = struct.pack("<iiq", len(note), 0, len(data)) + _entry(block, position)
     return _segment(b"ZISRAWSUBBLOCK", head.ljust(256, b"\0") + note + data)
 
