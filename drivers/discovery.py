@@ -113,22 +113,27 @@ def open_slide(path: str | Path | Url, drivers: Sequence[Driver] | None = None) 
 
 
 def _handed_on(place: Location, drivers: Sequence[Driver], outside: OutsideKind) -> Slide:
-    """The slide as the general driver reads it, with the reason as its first warning; raises the reason where none does."""
+    """The slide as the general driver reads it, with the reason as its first warning. Raises what both say."""
     general = [driver for driver in drivers if not driver.specific]
     head = read_head(place) if isinstance(place, Path) else b""
     if not isinstance(place, Path) or not any(driver.matches(place, head) for driver in general):
         raise outside
     driver = driver_for(place, general)
+    reason = str(outside).removeprefix(f"{place.name}: ")
     try:
         slide = driver.open(place)
-    except Unsupported:
-        raise outside from None  # the specific driver knows best what is not understood
-    except DriverError:
-        raise
+    except DriverError as error:
+        raise _both(place.name, reason, driver.name, error) from error
     except Exception as error:
-        raise translated(error, place.name) from error
-    reason = str(outside).removeprefix(f"{place.name}: ")
+        raise _both(place.name, reason, driver.name, translated(error, place.name)) from error
     return replace(slide, warnings=[f"read by the general driver {driver.name}: {reason}", *slide.warnings])
+
+
+def _both(name: str, reason: str, general: str, error: DriverError) -> DriverError:
+    """The error of the general driver, with the specific driver's reason in front where it is another."""
+    other = str(error).removeprefix(f"{name}: ")
+    kind = Unsupported if isinstance(error, OutsideKind) else type(error)
+    return kind(f"{name}: {reason}" if other == reason else f"{name}: {reason}; the general driver {general}: {other}")
 
 
 def _opener(place: Location, drivers: Sequence[Driver]) -> Callable[[], Slide]:

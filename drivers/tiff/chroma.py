@@ -1,4 +1,4 @@
-"""Colours that libtiff reads and tifffile does not: YCbCr with reduced chroma outside JPEG, old-style JPEG, Lab.
+"""Colours that libtiff reads and tifffile does not: YCbCr with reduced chroma outside JPEG, old-style JPEG, Lab, LogLuv.
 
 libtiff (in imagecodecs) decodes files only: a segment is handed to it as a small TIFF in memory with the page's own tags.
 """
@@ -28,9 +28,11 @@ Numbers = tuple[int, Sequence[int]]
 """Type of a tag, 3 (short), 4 (long) or 5 (rational), and its numbers."""
 OLD_JPEG = 6
 YUYV = 33007
+SGILOG, SGILOG24 = 34676, 34677
+LOGL, LOGLUV = 32844, 32845
 YCBCR, CIELAB, ICCLAB = 6, 8, 9
 _CODECS = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
-_BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLES, _COUNTS = 258, 259, 262, 273, 277, 279
+_BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLES, _COUNTS, _FORMAT = 258, 259, 262, 273, 277, 279, 339
 _COPIED = (266, 317, 529, 530, 531, 532)
 """FillOrder, Predictor, YCbCrCoefficients, YCbCrSubSampling, YCbCrPositioning, ReferenceBlackWhite."""
 
@@ -45,6 +47,8 @@ def rgb_decoder(page: TiffPage) -> Decode | None:
     compression = int(page.compression)
     if compression == OLD_JPEG:
         return _old_jpeg(page)
+    if compression in (SGILOG, SGILOG24) or int(page.photometric) in (LOGL, LOGLUV):
+        return _log(page)
     if compression == YUYV:
         return None if page.jpegtables is not None else _Packed(*_size(page))
     if not is_reduced(page) or compression not in _CODECS:
@@ -138,6 +142,44 @@ def _by_libtiff(data: Any, index: int = 0) -> Pixels:
     import imagecodecs
 
     return imagecodecs.tiff_decode(data, index=index, asrgb=True)[..., :3]
+
+
+def _log(page: TiffPage) -> Decode:
+    """Decodes SGI's LogLuv to CIE XYZ in 32-bit floats, as libtiff's codec does. Raises Unsupported."""
+    compression, photometric = int(page.compression), int(page.photometric)
+    if compression in (SGILOG, SGILOG24) and photometric == LOGL:
+        # libtiff gives its codes here, not luminance: measured with imagecodecs 2026.10.10
+        raise Unsupported("LogL (luminance alone in SGILOG) is decoded by no library here; convert it to floats first")
+    if compression not in (SGILOG, SGILOG24) or photometric != LOGLUV:
+        raise Unsupported(f"photometric interpretation {photometric} in compression {compression} is no LogLuv")
+    if page.samplesperpixel != 3 or page.planarconfig == 2:
+        raise Unsupported(f"LogLuv in {page.samplesperpixel} samples per pixel, or in separate planes, is not read")
+    return _Log(page.parent.byteorder, compression, _size(page), page.imagelength, page.is_tiled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    order: str
+    compression: int
+    size: tuple[int, int]
+    image_height: int
+    tiled: bool
+
+    def __call__(self, data: bytes, index: int, **_: Any) -> tuple[Pixels]:
+        import imagecodecs
+
+        height, width = self.size
+        if not self.tiled:
+            height = min(height, self.image_height - index * height)
+        tags: dict[int, Numbers] = {
+            _BITS: (3, [16] * 3),
+            _COMPRESSION: (3, [self.compression]),
+            _PHOTOMETRIC: (3, [LOGLUV]),
+            _SAMPLES: (3, [3]),
+            _FORMAT: (3, [2] * 3),
+        }
+        pixels: Any = imagecodecs.tiff_decode(small_tiff(self.order, (height, width), tags, data))
+        return (pixels.reshape(1, height, width, 3),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from drivers.errors import Damaged, Unsupported
 from drivers.model import ALPHA, RGB_CHANNELS, Channel
 from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of
-from drivers.tiff.chroma import CIELAB, ICCLAB, OLD_JPEG, YUYV, Lab, is_reduced
+from drivers.tiff.chroma import CIELAB, ICCLAB, LOGLUV, OLD_JPEG, YUYV, Lab, is_reduced
 from drivers.tiff.level import Convert, LevelFacts
 from drivers.tiff.metadata import tag, text
 from drivers.tiff.storage import GIVE_RGB, JPEG, JPEG2000
@@ -28,6 +28,7 @@ _ALPHA = {_ASSOCIATED, 2, 999}
 _UINT8 = np.dtype("u1")
 _INKS = tuple(Channel(name) for name in ("Cyan", "Magenta", "Yellow", "Black"))
 _FROM_LAB = "the colours are stored as Lab and written as 8-bit RGB, as libtiff converts them"
+_FROM_LOG = "the pixels are stored as LogLuv and written as 32-bit CIE XYZ, as libtiff decodes them"
 _WRITTEN_INVERTED = "a bilevel image stored as WhiteIsZero: its values are inverted, 0 is black and 1 is white"
 _MULTIPLIED = "the colours are stored multiplied by their alpha (associated alpha), and are left so"
 
@@ -78,7 +79,7 @@ def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
     if dtype.kind == "c":
         raise Unsupported("complex samples are not read; write magnitude or real and imaginary part as channels")
     photometric = _photometric(page)
-    read = {YCBCR: _ycbcr, CIELAB: _lab, ICCLAB: _lab}.get(YCBCR if page.compression == YUYV else photometric)
+    read = {YCBCR: _ycbcr, CIELAB: _lab, ICCLAB: _lab, LOGLUV: _log}.get(YCBCR if page.compression == YUYV else photometric)
     if read is not None:
         return read(page)
     if photometric == PALETTE:
@@ -263,6 +264,11 @@ def _lab(page: TiffPage) -> Samples:
         described=RGB_CHANNELS,
         warnings=(_FROM_LAB,),
     )
+
+
+def _log(_page: TiffPage) -> Samples:
+    """LogLuv as the CIE XYZ that it codes: floats, not multiplied by the tag StoNits."""
+    return Samples(3, np.dtype("f4"), described=tuple(Channel(name) for name in "XYZ"), warnings=(_FROM_LOG,))
 
 
 def _coefficients(page: TiffPage) -> YCbCr:

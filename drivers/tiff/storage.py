@@ -11,7 +11,7 @@ import numpy as np
 from drivers.errors import CutShort, Damaged, LimitExceeded, Unsupported
 from drivers.files import ByteSource
 from drivers.limits import LIMITS, check
-from drivers.tiff.chroma import OLD_JPEG, YUYV, is_reduced, rgb_decoder
+from drivers.tiff.chroma import OLD_JPEG, SGILOG, SGILOG24, YUYV, is_reduced, rgb_decoder
 from drivers.tiff.raw import BLOCK_ROWS, Rows, block_columns
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _NAMES = {
     34892: "jpeg",
     OLD_JPEG: "old jpeg",
     YUYV: "yuyv",
+    SGILOG: "sgilog",
+    SGILOG24: "sgilog24",
     32946: "deflate",
     8: "deflate",
     22610: "jpegxr",
