@@ -77,6 +77,8 @@ def _slide(picture: _Picture, driver: str) -> Slide:
         base = (int(dataset.height), int(dataset.width))
         count = len(dataset.overviews(bands.indexes[0])) if kind.pyramid else 0
         raw = _raw(dataset)
+        if kind.driver == "GTiff" and [flag.name for flag in dataset.mask_flag_enums[0]] == ["per_dataset"]:
+            picture.warnings.append("the transparency mask of the map is left out")
         stored = _profile(dataset) if kind.driver == "GTiff" else picture.kept.icc
     finally:
         dataset.close()

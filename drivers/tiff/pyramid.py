@@ -39,6 +39,7 @@ class _Pile:
     storage: Storage
     pages: list[TiffPage] = field(default_factory=list)
     reduced: list[list[TiffPage]] = field(default_factory=list)
+    masks: list[TiffPage] = field(default_factory=list)
 
 
 def page_stacks(file: OpenTiff) -> tuple[list[Stack], list[str]]:
@@ -55,9 +56,10 @@ def page_stacks(file: OpenTiff) -> tuple[list[Stack], list[str]]:
         step = _step(stacks[-1], pile) if stacks else None
         if step in factors:
             stacks[-1].layers.append(layer)
+            stacks[-1].masks += pile.masks
             factors = (step,)
             continue
-        stacks.append(Stack([layer], channel_names=names))
+        stacks.append(Stack([layer], channel_names=names, masks=pile.masks))
         add_reduced(stacks[-1], pile.reduced, sources)
         factors = _FACTORS if len(stacks[-1].layers) == 1 else ()
     return stacks, warnings
@@ -87,7 +89,10 @@ def _piles(file: OpenTiff) -> tuple[list[_Pile], list[str]]:
     all_reduced = all(page.subfiletype & _REDUCED for page in pages)
     for number, page in enumerate(pages):
         if page.subfiletype & _MASK:
-            sorting.warnings.append(f"page {number} is a transparency mask and is left out")
+            if sorting.current is None:
+                sorting.warnings.append(f"page {number} is a transparency mask of no image and is left out")
+            else:
+                sorting.current.masks.append(page)
         elif page.subfiletype & _REDUCED and not all_reduced:
             (sorting.current.reduced[-1] if sorting.current else sorting.early).append(page)
         else:

@@ -15,6 +15,7 @@ from drivers.model import Channel, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
+from drivers.tiff.mask import masked
 from drivers.tiff.metadata import facts_of, icc_of, tag, text
 from drivers.tiff.microscope import Notes, notes_of
 from drivers.tiff.opening import open_with
@@ -55,7 +56,9 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     associated: dict[str, Scene] = {}
     for number, stack in enumerate(stacks):
         name = path.stem if len(stacks) == 1 else stack.name or f"{path.stem} {number}"
-        scenes.append(_scene(file, stack, notes, name))
+        scene, words = masked(_scene(file, stack, notes, name), stack.masks, file.source)
+        scenes.append(scene)
+        warnings += words
         warnings += _thumbnails(file, stack, associated)
         warnings += stack.warnings
     return Slide(

@@ -45,6 +45,8 @@ class Stack:
     channel_names: tuple[str, ...] = ()
     """Names of the pages that are channels; none where the pages are something else."""
     spare: list[TiffPage] = field(default_factory=list)
+    masks: list[TiffPage] = field(default_factory=list)
+    """Transparency masks, of any level."""
     warnings: list[str] = field(default_factory=list)
 
 

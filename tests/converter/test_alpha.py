@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from converter.convert import Conversion, convert
 from converter.options import Options
 from converter.receipt import Receipt
 from drivers import open_slide
+from drivers.block import BlockRequest, read_block
 from tests.made import czi, zvi
 from tests.made.gdal import deep_png, geotiff, palette_png
 from tests.made.tiff import PLAIN, grey_tags, noise, write_raw
@@ -102,6 +103,21 @@ def clear_deep(path: Path) -> Array:
     path.write_bytes(data[:33] + chunk + data[33:])
     alpha = np.where((array == array[3, 4]).all(axis=-1, keepdims=True), 0, 65535).astype("u2")
     return np.concatenate([array, alpha], axis=-1)
+
+
+def masked_tiff(samples: int, dtype: str = "u1") -> Callable[[Path], Array]:
+    """A TIFF whose second page is a transparency mask (TIFF 6.0: NewSubfileType 4, PhotometricInterpretation 4)."""
+
+    def write(path: Path) -> Array:
+        array, mask = pixels(samples, dtype), pixels(1)[..., 0] > 90
+        with tifffile.TiffWriter(path) as file:
+            colour = "rgb" if samples == 3 else "minisblack"
+            file.write(array.squeeze(), photometric=colour, tile=(32, 48), **PLAIN)
+            file.write(mask, photometric="mask", subfiletype=4, tile=(32, 48), **PLAIN)
+        most = np.iinfo(array.dtype).max
+        return np.concatenate([array, np.where(mask, most, 0).astype(dtype)[..., None]], axis=-1)
+
+    return write
 
 
 def deep(samples: int) -> Callable[[Path], Array]:
@@ -212,6 +228,9 @@ CASES = [
     Case("unsaid.j2k", bare_jp2(4, form="j2k"), 3, rgb=True),
     Case("unsaid16.jp2", bare_jp2(4, "u2"), 4, names=["Red", "Green", "Blue", "Channel 3"]),
     Case("five.jp2", bare_jp2(5), 5),
+    Case("mask.tif", masked_tiff(3), 3, rgb=True),
+    Case("mask-of-16.tif", masked_tiff(3, "u2"), 4, names=NAMES),
+    Case("mask-of-grey.tif", masked_tiff(1), 2, names=["Channel 0", "Alpha"]),
     Case("clear.png", clear_color("RGB"), 3, rgb=True),
     Case("clear-grey.png", clear_color("L"), 2, names=["Channel 0", "Alpha"]),
     Case("clear16.png", clear_deep, 4, names=NAMES),
@@ -251,6 +270,27 @@ def test_kept_where_it_is_asked_for(tmp_path: Path, case: Case) -> None:
     assert not [w for w in receipt.warnings if "left out" in w]
     channels = ome(tmp_path / "a.zarr")["omero"]["channels"]
     assert [(c["label"], c["active"]) for c in channels] == list(zip(NAMES, [True, True, True, False], strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_the_mask_of_gdal_and_those_of_its_overviews(tmp_path: Path) -> None:
+    """Truth: what GDAL itself reads of the file that it wrote."""
+    rasterio = pytest.importorskip("rasterio")
+    path, array, mask = tmp_path / "a.tif", noise((3, 600, 700), "u1"), noise((600, 700), "u1") > 120
+    shape = {"driver": "GTiff", "count": 3, "height": 600, "width": 700, "dtype": "uint8"}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        with rasterio.open(path, "w", **shape, photometric="rgb", tiled=True, blockxsize=128, blockysize=128) as file:
+            file.write(array)
+            file.write_mask(mask)
+        with rasterio.open(path, "r+") as file:
+            file.build_overviews([2], rasterio.enums.Resampling.nearest)
+    with rasterio.open(path) as full, rasterio.open(path, overview_level=0) as half, open_slide(path) as slide:
+        (scene,) = slide.scenes
+        assert (slide.driver, scene.alpha, len(scene.levels)) == ("tiff", 3, 2)
+        for level, truth in zip(scene.levels, (full, half), strict=True):
+            block = read_block([replace(level, scale=1.0)], BlockRequest(None, None, None, (0, 1), (0, 1)))
+            np.testing.assert_array_equal(block[..., :3], np.moveaxis(truth.read(), 0, -1))
+            np.testing.assert_array_equal(block[..., 3], truth.read_masks(1))
 
 
 def test_geotiff_of_many_bands(tmp_path: Path) -> None:

@@ -348,13 +348,22 @@ def test_unlabelled_pages_keep_one_factor(tmp_path: Path) -> None:
         assert [len(scene.levels) for scene in slide.scenes] == [2, 1]
 
 
-def test_masks_and_unreadable_pages_are_left_out_with_a_warning(tmp_path: Path) -> None:
+def test_a_mask_is_the_alpha_and_unreadable_pages_are_left_out_with_a_warning(tmp_path: Path) -> None:
     good, mask = grey_tags(8, 8), grey_tags(8, 8, t254=(4, [4]))
     other = grey_tags(4, 8, t262=(3, [9]))
     path = write_raw(tmp_path / "a.tif", [(good, bytes(64)), (mask, bytes(64)), (other, bytes(32))])
     with open_slide(path) as slide:
-        assert len(slide.scenes) == 1
-        assert [word in text for word, text in zip(("mask", "ICCLAB"), slide.warnings, strict=True)] == [True, True]
+        assert [scene.alpha for scene in slide.scenes] == [1]
+        assert ["ICCLAB" in text for text in slide.warnings] == [True]
+
+
+@pytest.mark.parametrize(("size", "pages"), [(4, 1), (8, 2)], ids=["of another size", "of one of two planes"])
+def test_a_mask_that_has_no_place_is_left_out_with_a_warning(tmp_path: Path, size: int, pages: int) -> None:
+    good, mask = grey_tags(8, 8), grey_tags(size, size, t254=(4, [4]))
+    path = write_raw(tmp_path / "a.tif", [(good, bytes(64)), (mask, bytes(size * size))] + [(good, bytes(64))] * (pages - 1))
+    with open_slide(path) as slide:
+        assert slide.scenes[0].alpha is None
+        assert ["transparency masks" in text for text in slide.warnings] == [True]
 
 
 # -- ImageJ, LSM, metadata --
