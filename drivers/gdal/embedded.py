@@ -49,13 +49,15 @@ class Embedded:
     """The first bytes of a JPEG 2000 codestream whose chroma is reduced."""
     clear: tuple[int, ...] | None = None
     """The samples of the one colour of a PNG that is transparent (tRNS)."""
+    unread_alpha: bool = False
+    """A bitmap of 32 bits a pixel whose header describes an alpha, which GDAL does not give."""
     icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
 def embedded(source: ByteSource, kind: Kind) -> Embedded:
     """What `source` carries; damage in it is not told, since the pixels do not depend on it."""
     found = Embedded()
-    read = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "JP2OpenJPEG": _jp2, "GIF": _gif}.get(kind.driver)
+    read = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "JP2OpenJPEG": _jp2, "GIF": _gif, "BMP": _bmp}.get(kind.driver)
     if read is not None:
         with contextlib.suppress(DriverError, struct.error, zlib.error, ValueError, IndexError):
             read(source, found)
@@ -167,6 +169,13 @@ def _gif(source: ByteSource, found: Embedded) -> None:
             at += 1 + size
         at += 1
     found.frames = max(1, frames)
+
+
+def _bmp(source: ByteSource, found: Embedded) -> None:
+    """Headers of 56 bytes and more hold a mask of the alpha behind those of the colours (BITMAPV4HEADER)."""
+    header, _, _, _, bits, packed = struct.unpack("<IiiHHI", source.read(14, 20))
+    if header >= 56 and bits == 32 and packed in (3, 6):
+        found.unread_alpha = any(source.read(66, 4))
 
 
 def _jp2(source: ByteSource, found: Embedded) -> None:

@@ -98,6 +98,8 @@ def _made(picture: _Picture, driver: str, shown: tuple[Bands, list[Level], bytes
     """The slide of what is shown: bands, levels, profile."""
     path, (bands, levels, stored) = picture.source.path, shown
     icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
+    if picture.kept.unread_alpha:
+        picture.warnings.append("the alpha of the bitmap is not read; a PNG or TIFF made of it keeps it")
     warnings = [*bands.warnings, *picture.warnings, *([dropped] if dropped else [])]
     scene = Scene(
         name=path.stem,

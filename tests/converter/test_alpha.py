@@ -272,6 +272,19 @@ def test_kept_where_it_is_asked_for(tmp_path: Path, case: Case) -> None:
     assert [(c["label"], c["active"]) for c in channels] == list(zip(NAMES, [True, True, True, False], strict=True))
 
 
+@pytest.mark.parametrize("mask", [0, 0xFF000000])
+def test_the_alpha_of_a_bitmap_is_told(tmp_path: Path, mask: int) -> None:
+    """A BITMAPV4HEADER with masks, as paint programs write it; Pillow says which of the two has an alpha."""
+    array = pixels(4)
+    header = struct.pack("<IiiHHIIiiII4I", 108, 90, -70, 1, 32, 3, array.size, 0, 0, 0, 0, 0xFF0000, 0xFF00, 0xFF, mask)
+    head = struct.pack("<2sIHHI", b"BM", 122 + array.size, 0, 0, 122)
+    path = tmp_path / "a.bmp"
+    path.write_bytes(head + header.ljust(108, bytes(1)) + array[..., [2, 1, 0, 3]].tobytes())
+    with Image.open(path) as image, open_slide(path) as slide:
+        assert any("alpha" in word for word in slide.warnings) == (image.mode == "RGBA")
+        np.testing.assert_array_equal(slide.scenes[0].read_block(), array[..., :3])
+
+
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_the_mask_of_gdal_and_those_of_its_overviews(tmp_path: Path) -> None:
     """Truth: what GDAL itself reads of the file that it wrote."""
