@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     prefect_api: str | None = None
     """Address of a Prefect API (`http://host:4200/api`); default: `slidemill up` starts its own server."""
     port: Annotated[int, Field(ge=1, le=65535)] = 4200
-    """Port of the own server, on loopback; the next free one where it is taken."""
+    """Port of the own server, on loopback. Written down it is that one or none; else that of the last time, or a free one."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Prometheus metrics are served here, on loopback."""
     notify: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")], ...] = ()
@@ -204,6 +204,11 @@ class Settings(BaseSettings):
     def folder(self, name: str) -> Folder | None:
         """The folder of that name."""
         return next((folder for folder in self.folders if folder.name == name), None)
+
+    @property
+    def names_port(self) -> bool:
+        """Whether somebody chose the port: it is then that one or none."""
+        return "port" in self.model_fields_set
 
     @property
     def ledger_url(self) -> str:

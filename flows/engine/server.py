@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import httpx
+import psutil
 
 from flows.engine.children import python
 from flows.service.dispatch import EngineUnavailable
@@ -17,19 +18,26 @@ _HOST = "127.0.0.1"
 _START_S = 180.0
 
 
-def choose_port(state: Path, wanted: int) -> int:
-    """The port of the last time where it is free, so that addresses stay; else the wanted one, else any."""
+def choose_port(state: Path, wanted: int, *, fixed: bool, taken: Collection[int] = ()) -> int:
+    """The port of the last time where it is free, so that addresses stay; else the wanted one, else any but `taken`.
+
+    `fixed`: somebody wrote the wanted one into the settings, so it is that or none. Raises EngineUnavailable.
+    """
     kept = state / "port.json"
     try:
         last = [int(json.loads(kept.read_text())["port"])]
     except (OSError, ValueError, LookupError, TypeError):
         last = []
-    for port in [*last, wanted, 0]:
-        found = _free(port)
+    for port in [wanted] if fixed else [*last, wanted, 0]:
+        found = None if port in taken else _free(port)
         if found is not None:
             state.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps({"port": found}))
             return found
+    if fixed:
+        raise EngineUnavailable(
+            f"port {wanted} is used by another program; end that, set another `port`, or leave it out for any that is free"
+        )
     raise EngineUnavailable("no free port on loopback for the Prefect server")
 
 
@@ -41,6 +49,30 @@ def _free(port: int) -> int | None:
         except OSError:
             return None
         return int(probe.getsockname()[1])
+
+
+def is_anybody_there(port: int) -> bool:
+    """Whether something on this machine takes connections at the port."""
+    with socket.socket() as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex((_HOST, port)) == 0
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether that process, or one that it started, is who listens at the port: what answers there is then ours."""
+    try:
+        parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return False
+    return any(_listens(process, port) for process in family)
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections("tcp"))
+    except psutil.Error:
+        return False
 
 
 def server_command(port: int) -> list[str]:
@@ -62,14 +94,23 @@ def api_url(port: int) -> str:
     return f"http://{_HOST}:{port}/api"
 
 
-def wait_until_ready(api: str, alive: Callable[[], bool], seconds: float = _START_S) -> None:
-    """Wait for an API whose database answers too. Raises EngineUnavailable."""
+class ServerEnded(EngineUnavailable):
+    """The server ended while it started: another program may have taken its port."""
+
+
+def wait_until_ready(
+    api: str, alive: Callable[[], bool], is_ours: Callable[[], bool] = lambda: True, seconds: float = _START_S
+) -> None:
+    """Wait for an API whose database answers too, once it `is_ours`: a stranger's is never asked.
+
+    Raises ServerEnded, EngineUnavailable.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not alive():
-            raise EngineUnavailable("the Prefect server ended while it started")
+            raise ServerEnded("the Prefect server ended while it started")
         try:
-            if httpx.get(f"{api}/ready", timeout=5.0).is_success:
+            if is_ours() and httpx.get(f"{api}/ready", timeout=5.0).is_success:
                 return
         except httpx.HTTPError:
             pass

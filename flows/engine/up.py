@@ -20,7 +20,16 @@ from converter.errors import Refused
 from flows.engine.children import Child, python, with_environment
 from flows.engine.guard import Guard
 from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, SERVER_ONLY, SLIDE_POOL
-from flows.engine.server import api_url, choose_port, server_command, server_environment, wait_until_ready
+from flows.engine.server import (
+    ServerEnded,
+    api_url,
+    choose_port,
+    is_anybody_there,
+    listens,
+    server_command,
+    server_environment,
+    wait_until_ready,
+)
 from flows.ledger.database import connect
 from flows.ledger.migrate import migrate
 from flows.ledger.rows import slides_in
@@ -36,6 +45,7 @@ _DRAIN_S = 20.0
 _TRIES_S = 5.0
 _NEWS_S = 2.0
 _LOCK_TRIES = 5
+_PORTS = 5
 
 log = logging.getLogger("slidemill.up")
 
@@ -58,6 +68,7 @@ class Service:
     server: Child | None = None
     guard: Guard = field(default_factory=Guard)
     api: str = ""
+    port: int = 0
 
     def run(self) -> None:
         """Start everything, look after it until `stop`, end it in order.
@@ -77,6 +88,7 @@ class Service:
                     if self.tells and time.monotonic() > due:
                         due = time.monotonic() + _NEWS_S
                         self._tell(news)
+                    self._require_ours()
                     for child in self._all():
                         child.look_after()
             finally:
@@ -129,16 +141,39 @@ class Service:
             self.api = self.settings.prefect_api
             wait_until_ready(self.api, lambda: not self.stop.is_set())
             return {"PREFECT_API_URL": self.api}
-        port = choose_port(state, self.settings.port)
-        self.api = api_url(port)
+        taken = set[int]()
+        while True:
+            port = choose_port(state, self.settings.port, fixed=self.settings.names_port, taken=taken)
+            try:
+                return self._start_server_at(port)
+            except ServerEnded:
+                # Between looking for a free port and using it, another program may take it.
+                if self.stop.is_set() or not is_anybody_there(port) or len(taken) == _PORTS:
+                    raise
+                taken.add(port)
+                self.say(f"port {port} was taken by another program just now")
+
+    def _start_server_at(self, port: int) -> dict[str, str]:
+        state = self.settings.state
+        self.api, self.port = api_url(port), port
         reached = server_environment(state, port)
         environment = with_environment(EVERYWHERE, SERVER_ONLY, reached)
-        self.server = Child("the Prefect server", server_command(port), environment, state / "logs" / "server.log", self.say)
+        server = Child("the Prefect server", server_command(port), environment, state / "logs" / "server.log", self.say)
+        self.server = server
         self.say("starting the Prefect server (the first start takes up to a minute)")
-        self.server.start()
-        server = self.server
-        wait_until_ready(self.api, lambda: server.alive and not self.stop.is_set())
+        server.start()
+        wait_until_ready(self.api, lambda: server.alive and not self.stop.is_set(), self._is_ours)
         return reached
+
+    def _is_ours(self) -> bool:
+        """Whether what answers at the port is the server that this service started."""
+        return self.server is not None and self.server.pid is not None and listens(self.server.pid, self.port)
+
+    def _require_ours(self) -> None:
+        """Raises EngineUnavailable where the server went away and another program has its port: workers would ask that."""
+        server = self.server
+        if server is not None and not server.alive and is_anybody_there(self.port) and not self._is_ours():
+            raise EngineUnavailable(f"port {self.port}, that of the Prefect server, is used by another program; start anew")
 
     def _start_workers(self, reached: dict[str, str]) -> None:
         config = {} if self.config is None else {CONFIG_VARIABLE: str(self.config.absolute())}
