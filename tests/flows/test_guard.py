@@ -68,10 +68,15 @@ def test_strangers_are_left_alone() -> None:
 def test_a_guard_that_ended_is_started_again() -> None:
     guard = Guard(seconds=0.1)
     mine = psutil.Process()
+
+    def guards() -> list[psutil.Process]:
+        living = (child for child in mine.children() if child.status() != psutil.STATUS_ZOMBIE)
+        return [child for child in living if guard.token in child.cmdline()]
+
     guard.look_after()
-    first = next(child for child in mine.children() if guard.token in child.cmdline())
+    (first,) = wait_for("its words are there", guards, 200)  # for a moment after its start a process has none
     first.kill()
     wait_for("it is gone", lambda: first.status() == psutil.STATUS_ZOMBIE, 200)
     guard.look_after()
-    assert any(guard.token in child.cmdline() for child in mine.children() if child.pid != first.pid)
+    assert wait_for("another one is there", guards, 200)  # the one that ended has no words any more
     guard.dismiss()
