@@ -101,7 +101,9 @@ def _positions(
     size = scene.pixel_size
     if len({one[:3] for one in said.values()}) < 2 or size.y_um is None or size.x_um is None:
         return {}
-    mosaic = any((b.height, b.width) != frame.shape[3:] for b in first.values())
+    # In some files the tags of single planes lack one of the two (met: StageXPosition of a whole scene).
+    whole = all(one.y_um is not None and one.x_um is not None for one in said.values())
+    mosaic = not whole or any((b.height, b.width) != frame.shape[3:] for b in first.values())
     if mosaic and len({one.z_um for one in said.values()}) < 2:
         return {}
     found: dict[tuple[int, int, int], Position] = {}

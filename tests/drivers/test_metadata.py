@@ -56,6 +56,8 @@ def test_czi(shared_samples: Path, tmp_path: Path) -> None:
     image, lens = root.find("Information/Image"), root.find("Information/Instrument/Objectives/Objective")
     assert image is not None
     assert lens is not None
+    # What the sub-blocks say: slices go up from the lowest one.
+    focus = [float(z) for z in re.findall(rb"<FocusPosition>([^<]*)<", path.read_bytes())]
     optovar = float(root.findtext("Scaling/AutoScaling/OptovarMagnification", ""))
     described = image.findall("Dimensions/Channels/Channel")
     colors = [c.findtext("Color", "") for c in root.iterfind("DisplaySetting/Channels/Channel")]
@@ -87,7 +89,7 @@ def test_czi(shared_samples: Path, tmp_path: Path) -> None:
             model="Celldiscoverer 7",
             detector=root.findtext("Information/Instrument/Detectors/Detector/Manufacturer/Model"),
             acquired=image.findtext("AcquisitionDateAndTime", "")[:26] + "+00:00",
-            position_um=near(center[0] - width * scaling["X"] / 2, center[1] - height * scaling["Y"] / 2, None),
+            position_um=near(center[0] - width * scaling["X"] / 2, center[1] - height * scaling["Y"] / 2, min(focus)),
             bits=int(image.findtext("ComponentBitCount", "")),
             channels=channels,
             software="ZEN (blue edition) 3.6.095.00000",
