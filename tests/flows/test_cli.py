@@ -606,3 +606,23 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None
     assert (tmp_path / "demo.ome.zarr" / "zarr.json").exists()
     assert "ok" in out
     assert cli("demo", "--folder", tmp_path)[0] == 0  # a second time too
+
+
+@pytest.mark.parametrize(("loaded", "ends"), [("obstore", False), ("json", True)])
+def test_the_interpreter_is_not_ended_under_threads_that_use_it(loaded: str, ends: bool) -> None:
+    """Those of obstore do, and would abort the process after its work."""
+    program = (
+        f"import {loaded}, atexit, sys; atexit.register(print, 'the interpreter ends');"
+        "sys.argv = ['slidemill', 'drivers', '--json']; from flows.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("the interpreter ends" in done.stdout) == ends
+    assert '"aperio"' in done.stdout
+
+
+def test_what_cannot_be_printed_is_told_by_the_exit_code() -> None:
+    program = "import obstore, sys; sys.argv = ['slidemill', 'drivers', '--json']; from flows.cli import main; main()"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", program], check=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode != 0
