@@ -30,6 +30,7 @@ from drivers.zarrstore.files import Files, LocalFiles
 
 STAGES = ".stage"
 OWNER = "owner.json"
+_GOING = "going"
 _PENDING = 16
 _TRIES = 20
 _NAMELESS_S = 60.0
@@ -306,6 +307,9 @@ def short(name: str) -> str:
 
 
 def _remove(folder: Path) -> None:
+    # What was decided holds from here on: a store of which a kill leaves a part would be taken for somebody else's.
+    with suppress(OSError):
+        (folder / "store").rename(folder / _GOING)
     # The owner goes last, so that what a kill leaves over is still known to be abandoned.
     with suppress(OSError):
         for child in folder.iterdir():

@@ -282,6 +282,34 @@ def test_killed_in_a_replacement_a_stage_with_what_is_not_ours_stays(slide: Slid
         assert stage.folder.exists() is theirs
 
 
+class Killed(BaseException):
+    """Played in the middle of something: nothing catches it."""
+
+
+def test_killed_while_the_old_store_is_removed_a_stage_is_collected(
+    slide: Slide, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = out / "x.zarr"
+    converted(slide, target)
+    stage = open_stage(target)
+    stage.write("zarr.json", [b"new"])
+    publish(stage, target, replace=True)
+    facts = json.loads((stage.folder / OWNER).read_text())
+    (stage.folder / OWNER).write_text(json.dumps(facts | {"started": "1"}))
+
+    def half(folder: Path, **_: object) -> None:
+        (folder / "zarr.json").unlink()  # what is left is neither the new store nor the old one
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", half)
+        with pytest.raises(Killed):
+            stage.discard()
+    assert stage.folder.exists()
+    assert collect(out / STAGES) == [stage.folder]
+    assert names(out / STAGES) == []
+
+
 def test_what_is_no_store_is_not_replaced(slide: Slide, out: Path) -> None:
     folder = out / "photos.zarr"
     folder.mkdir()
@@ -623,7 +651,7 @@ def test_removing_a_stage_takes_its_owner_last(out: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("converter.publishing.stage.shutil.rmtree", rmtree)
     stage.discard()
-    assert removed == ["store", stage.folder.name]
+    assert removed == ["going", stage.folder.name]
     assert names(out) == []
 
 
