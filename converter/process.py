@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+monotonic = time.monotonic
+"""Seconds by this machine's clock: it does not jump, sleeps with the machine, and is one for all processes of a boot."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _UNKNOWN = "?"
 

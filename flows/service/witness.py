@@ -7,20 +7,17 @@ the time between passes by the monotonic clock of its own machine, which neither
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from converter.process import machine
+from converter.process import machine, monotonic
 from flows.ledger.rows import SlideRow
 from flows.ledger.tables import witnesses
 
 _NAME = 255
-monotonic = time.monotonic
-"""Seconds by this machine's clock, the same for all its processes since it was started. Tests put another one here."""
 
 
 @dataclass(frozen=True, slots=True)

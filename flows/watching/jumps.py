@@ -6,21 +6,18 @@ look complete; set back, files and retries would wait for as long as it was set 
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case
 
-from converter.process import machine
+from converter.process import machine, monotonic
 from flows.ledger.database import clock
 from flows.ledger.rows import marked
 from flows.ledger.tables import State, files, slides
 
-monotonic = time.monotonic
-"""Seconds by this machine's clock, the same for all its processes since it was started. Tests put another one here."""
 _SLACK_S = 2.0
-"""Two readings of two clocks are this far apart on a busy machine."""
+"""Clocks that a daemon sets right little by little are this far apart, and more than that was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,8 @@ class Moment:
     ledger: float
     monotonic: float
     machine: str
+    doubt: float = 0.0
+    """How far apart the two may have been read: a busy machine may leave seconds between."""
 
     def noted(self) -> dict[str, Any]:
         """As it is noted with a pass."""
@@ -38,7 +37,9 @@ class Moment:
 
 def moment(connection: Connection) -> Moment:
     """This moment."""
-    return Moment(clock(connection), monotonic(), machine())
+    before = monotonic()
+    ledger, after = clock(connection), monotonic()
+    return Moment(ledger, (before + after) / 2, machine(), (after - before) / 2)
 
 
 def last_moment(connection: Connection, name: str) -> Moment | None:
@@ -57,7 +58,7 @@ def undo_jump(connection: Connection, before: Moment | None) -> float:
     if before is None or before.machine != now.machine or now.monotonic < before.monotonic:
         return 0.0
     jumped = (now.ledger - before.ledger) - (now.monotonic - before.monotonic)
-    if abs(jumped) <= _SLACK_S:
+    if abs(jumped) <= _SLACK_S + before.doubt + now.doubt:
         return 0.0
     # Of what was seen since, nobody can tell on which side of the jump: it waits anew.
     moved = case((files.c.since <= before.ledger, files.c.since + jumped), else_=now.ledger)

@@ -90,6 +90,22 @@ def test_a_pass_on_another_machine_tells_nothing(here: Bench, clocks: Clocks, mo
     assert looks(here, clocks, 5) == [False] * 4 + [True]
 
 
+def test_a_clock_that_is_read_slowly_has_not_jumped(
+    here: Bench, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that stands still for seconds between its two readings, as on a machine with too much to do."""
+    slow = iter([0.0, 6.0] * 100)
+
+    def monotonic() -> float:
+        clocks.passes(next(slow))
+        return clocks.machine
+
+    arrive(here)
+    monkeypatch.setattr("flows.watching.jumps.monotonic", monotonic)
+    looks(here, clocks, 3)
+    assert "clock was set" not in caplog.text
+
+
 @pytest.mark.parametrize("jump", [86400.0, -86400.0])
 def test_retries_wait_as_long_as_they_should(here: Bench, clocks: Clocks, jump: float) -> None:
     from tests.flows.test_feed import add
