@@ -288,7 +288,7 @@ def test_the_alpha_of_a_bitmap_is_told(tmp_path: Path, mask: int) -> None:
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_the_mask_of_gdal_and_those_of_its_overviews(tmp_path: Path) -> None:
     """Truth: what GDAL itself reads of the file that it wrote."""
-    rasterio = pytest.importorskip("rasterio")
+    rasterio = pytest.importorskip("rasterio", reason="the extra gdal is not installed")
     path, array, mask = tmp_path / "a.tif", noise((3, 600, 700), "u1"), noise((600, 700), "u1") > 120
     shape = {"driver": "GTiff", "count": 3, "height": 600, "width": 700, "dtype": "uint8"}
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):

@@ -6,7 +6,6 @@ Truth: libtiff over the whole file (imagecodecs, GDAL), Pillow, and colours that
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from drivers.errors import Damaged, Unsupported
 from drivers.geometry import Box
 from drivers.model import Pixels
 from tests.made.tiff import PLAIN, grey_tags, noise, write_raw
+from tests.support.oracles import by_gdal
 from tests.support.shared import SHARED_SAMPLES
 
 pytestmark = pytest.mark.usefixtures("files_closed")
@@ -123,15 +123,6 @@ def shown(path: Path) -> Pixels:
         return paint(scene.levels[0], Box.of(scene.shape))[0, :, 0].transpose(1, 2, 0)
 
 
-def by_gdal(path: Path) -> Pixels:
-    """GDAL uses a libtiff of its own."""
-    rasterio = pytest.importorskip("rasterio")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with rasterio.open(path) as dataset:
-            return dataset.read().transpose(1, 2, 0)[..., :3]
-
-
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_reduced_chroma(tmp_path: Path, case: Case) -> None:
     path = tmp_path / "a.tif"
@@ -156,7 +147,7 @@ def test_shared_samples_as_others_show_them(name: str) -> None:
     if not path.is_file():
         pytest.skip("no shared samples beside the project")
     found = shown(path)
-    np.testing.assert_array_equal(found, by_gdal(path))
+    np.testing.assert_array_equal(found, by_gdal(path)[0, :, 0].transpose(1, 2, 0))
     with Image.open(path) as image:
         assert np.abs(found.astype(int) - np.asarray(image.convert("RGB"))).mean() < 2
 

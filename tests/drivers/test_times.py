@@ -67,7 +67,7 @@ def test_planes_of_ome_tiff_are_kept(tmp_path: Path) -> None:
 
 @needs_samples
 def test_nd2_as_its_library_reads_it() -> None:
-    nd2 = pytest.importorskip("nd2")
+    nd2 = pytest.importorskip("nd2", reason="nd2, the oracle, is not installed")
     path = SHARED_SAMPLES / "nd2" / "pims-cluster.nd2"
     with nd2.ND2File(path) as theirs, open_slide(path) as slide:
         (scene,) = slide.scenes
@@ -85,7 +85,7 @@ def test_nd2_as_its_library_reads_it() -> None:
     "name", ["czitools-CellDivision_T3_Z5_CH2_X240_Y170.czi", "czitools-S3_1Pos_2Mosaic_T2Z3_CH2_sm.czi"]
 )
 def test_czi_as_czifile_reads_it(name: str) -> None:
-    czifile = pytest.importorskip("czifile")
+    czifile = pytest.importorskip("czifile", reason="czifile, the oracle, is not installed")
     with czifile.CziFile(SHARED_SAMPLES / "czi" / name) as theirs, open_slide(SHARED_SAMPLES / "czi" / name) as slide:
         stamps = next(a.data() for a in theirs.attachments() if a.attachment_entry.content_file_type == "CZTIMS")
         found = [p.delta_t_s for p in slide.scenes[0].planes if (p.c, p.z) == (0, 0)]

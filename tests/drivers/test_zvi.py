@@ -139,7 +139,7 @@ def test_zlib(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
 
 
 def test_stack_against_slideio(tmp_path: Path) -> None:
-    slideio = pytest.importorskip("slideio")
+    slideio = pytest.importorskip("slideio", reason="slideio, the oracle, is not installed")
     path = make_zvi(tmp_path / "a.zvi", STACK)
     scene, read, warnings = only(path)
     assert scene.shape == Shape(2, 2, 3, 30, 41)
@@ -157,7 +157,7 @@ def test_stack_against_slideio(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("zvi", [COLOUR, DEEP_COLOUR])
 def test_colour_against_slideio(tmp_path: Path, zvi: Zvi) -> None:
-    slideio = pytest.importorskip("slideio")
+    slideio = pytest.importorskip("slideio", reason="slideio, the oracle, is not installed")
     path = make_zvi(tmp_path / "a.zvi", zvi)
     _, read, _ = only(path)
     with slideio.open_slide(str(path), "ZVI") as slide:
@@ -270,7 +270,7 @@ def test_mosaic_without_a_scale_or_a_size_is_laid_edge_to_edge(tmp_path: Path) -
 
 
 def test_mosaic_against_slideio(tmp_path: Path) -> None:
-    slideio = pytest.importorskip("slideio")
+    slideio = pytest.importorskip("slideio", reason="slideio, the oracle, is not installed")
     path = make_zvi(tmp_path / "a.zvi", mosaic(overlap=0)[0])  # it lays overlapping tiles edge to edge
     with slideio.open_slide(str(path), "ZVI") as slide:
         expected = slide.get_scene(0).read_block().view(np.uint16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
+from flows.ledger.attempts import Ticket
 from flows.ledger.database import connect
 from flows.ledger.migrate import migrate
 from flows.ledger.rows import SlideRow, as_slide
-from flows.ledger.tables import slides
+from flows.ledger.tables import State, slides
 from flows.service.dispatch import EngineUnavailable, Run, RunState
 from flows.service.feed import feed
 from flows.settings import Settings, load_settings
@@ -107,6 +109,16 @@ output = "{place}/out"
     engine = connect(settings.ledger_url)
     migrate(engine)
     return Bench(place, settings, engine, Prober(settings.limits.probe_seconds))
+
+
+def submitted(here: Bench, source: Path, name: str = "a.svs") -> Ticket:
+    """A slide that was found and handed out."""
+    shutil.copy(source, here.folder / name)
+    here.scan(2)
+    here.feed()
+    row = here.row(name)
+    assert row.state == State.SUBMITTED
+    return Ticket(row.id, row.attempt)
 
 
 def touch(path: Path, seconds: float = 5.0) -> None:

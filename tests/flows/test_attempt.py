@@ -18,11 +18,9 @@ from flows.service.attempt import Watch, run_attempt
 from flows.service.dispatch import Run, RunState
 from flows.service.process import is_gone, pid_here, this_process
 from flows.service.reconcile import reconcile
-from tests.flows.parts import Bench, bench, touch
-from tests.made.svs import MADE as SVS
+from tests.flows.parts import Bench, bench, submitted, touch
 
 REST = "[limits]\nretry_seconds = 0.1\nheartbeat_seconds = 0.05\nlease_seconds = 1\nattempts = 2\nhang_seconds = 5\n"
-Made = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture
@@ -31,23 +29,6 @@ def here(tmp_path: Path) -> Iterator[Bench]:
     found = bench(tmp_path, rest=REST)
     yield found
     found.close()
-
-
-@pytest.fixture
-def slide(made: Made) -> Path:
-    """A small slide."""
-    name, maker, _ = SVS[0]
-    return made(name, maker)
-
-
-def submitted(here: Bench, source: Path, name: str = "a.svs") -> Ticket:
-    """A slide that was found and handed out."""
-    shutil.copy(source, here.folder / name)
-    here.scan(2)
-    here.feed()
-    row = here.row(name)
-    assert row.state == State.SUBMITTED
-    return Ticket(row.id, row.attempt)
 
 
 def run(here: Bench, ticket: Ticket, watch: Watch | None = None) -> State | None:

@@ -45,59 +45,49 @@ def test_mrxs_waits_for_its_folder(here: Bench, mrxs: Path) -> None:
     assert row.files == 1 + sum(path.is_file() for path in (here.folder / "x").iterdir())
 
 
-@pytest.mark.parametrize("driver", ["gdal", "openslide"])
-def test_what_was_done_too_early_is_looked_at_again(here: Bench, mrxs: Path, driver: str) -> None:
-    """As by an earlier version, which took the thumbnail for the slide; or with a part of its files."""
+def ended(here: Bench, mrxs: Path, **values: object) -> None:
+    """The index came alone and was taken for a slide, which ended so."""
     shutil.copy(mrxs, here.folder)
     here.scan(2)
     slide = here.row("x.mrxs")
-    here.change(slide.id, state=State.DONE, driver=driver, signature="that of one file")
+    here.change(slide.id, not_before=None, **values)
     with here.engine.begin() as connection:
         connection.exec_driver_sql("update files set slide = ?", (slide.id,))
     here.scan(2)
-    assert here.states() == {"x.mrxs": "done"}
+    assert here.states() == {"x.mrxs": values["state"]}
+
+
+@pytest.mark.parametrize("driver", ["gdal", "openslide"])
+def test_what_was_done_too_early_is_looked_at_again(here: Bench, mrxs: Path, driver: str) -> None:
+    """As by an earlier version, which took the thumbnail for the slide; or with a part of its files."""
+    ended(here, mrxs, state=State.DONE, driver=driver, signature="that of one file")
+    output = here.row("x.mrxs").output
     shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
     here.scan(6)
     assert here.states() == {"x.mrxs": "done", "x.mrxs#1": "ready"}
     again = here.row("x.mrxs")
     assert again.driver == "openslide"
-    assert again.output != slide.output
+    assert again.output != output
 
 
 @pytest.mark.parametrize("driver", [None, "openslide"], ids=["not known then", "the same then"])
 def test_what_was_refused_is_looked_at_again(here: Bench, mrxs: Path, driver: str | None) -> None:
     """As where the part that had come was damaged, or no driver knew what it is."""
-    shutil.copy(mrxs, here.folder)
-    here.scan(2)
-    slide = here.row("x.mrxs")
-    here.change(slide.id, state=State.QUARANTINED, driver=driver, kind="damaged", not_before=None)
-    with here.engine.begin() as connection:
-        connection.exec_driver_sql("update files set slide = ?", (slide.id,))
-    here.scan(2)
-    assert here.states() == {"x.mrxs": "quarantined"}
+    ended(here, mrxs, state=State.QUARANTINED, driver=driver, kind="damaged")
     shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
     here.scan(6)
     assert here.states() == {"x.mrxs": "superseded", "x.mrxs#1": "ready"}
 
 
-def test_what_was_refused_for_itself_stays_refused(here: Bench, mrxs: Path) -> None:
+@pytest.mark.parametrize("state", [State.DONE, State.QUARANTINED])
+def test_what_is_whole_is_left_alone(here: Bench, mrxs: Path, state: State) -> None:
     shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
     shutil.copy(mrxs, here.folder)
     here.scan(3)
-    here.change(here.row("x.mrxs").id, state=State.QUARANTINED, kind="damaged")
+    here.change(here.row("x.mrxs").id, state=state)
     (here.folder / "x.txt").write_text("notes of a pathologist")
     here.scan(4)
-    assert here.states() == {"x.mrxs": "quarantined"}
-
-
-def test_what_is_whole_is_left_alone(here: Bench, mrxs: Path) -> None:
-    shutil.copytree(mrxs.with_suffix(""), here.folder / "x")
-    shutil.copy(mrxs, here.folder)
-    here.scan(3)
-    here.change(here.row("x.mrxs").id, state=State.DONE)
-    (here.folder / "x.txt").write_text("notes of a pathologist")
-    here.scan(4)
-    assert here.states() == {"x.mrxs": "done"}
+    assert here.states() == {"x.mrxs": state}
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from flows.ledger.attempts import Ticket
 from flows.ledger.tables import State
 from flows.service import attempt
 from flows.service.process import this_process
-from tests.flows.parts import Bench, bench
-from tests.flows.test_attempt import run, submitted
+from tests.flows.parts import Bench, bench, submitted
+from tests.flows.test_attempt import run
 from tests.made.svs import MADE as SVS
 
 pytest_plugins = ["tests.support.object_server"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,7 @@ from flows.ledger.tables import State, witnesses
 from flows.service.process import this_process
 from flows.service.reconcile import reconcile
 from tests.flows.clocks import Clocks, rule
-from tests.flows.parts import Bench, bench
-from tests.flows.test_attempt import submitted
-from tests.made.svs import MADE as SVS
+from tests.flows.parts import Bench, bench, submitted
 
 LEASE, HANG = 90.0, 300.0
 REST = f"[limits]\nheartbeat_seconds = 10\nlease_seconds = {LEASE}\nattempts = 9\nhang_seconds = {HANG}\n"
@@ -30,12 +28,6 @@ def here(tmp_path: Path) -> Iterator[Bench]:
     found = bench(tmp_path, rest=REST)
     yield found
     found.close()
-
-
-@pytest.fixture
-def slide(made: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    name, maker, _ = SVS[0]
-    return made(name, maker)
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ def picture(pixels: Pixels) -> Pixels:
     return pixels.transpose(2, 0, 1)[None, :, None]
 
 
+_JPEGS = (tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.OJPEG)
+
 # -- TIFF kinds --
 
 
@@ -55,6 +57,16 @@ def by_pillow(path: Path) -> Pixels:
             return picture(np.asarray(turned if kept else turned.convert("RGBA" if clear else "RGB")))
 
 
+def by_gdal(path: Path) -> Pixels:
+    """Colours as GDAL shows them, with a libtiff of its own."""
+    import rasterio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(path) as dataset:
+            return picture(dataset.read().transpose(1, 2, 0)[..., :3])
+
+
 def by_openslide(path: Path) -> Pixels:
     """Colours of level 0."""
     import openslide
@@ -64,10 +76,13 @@ def by_openslide(path: Path) -> Pixels:
 
 
 def _tiff(path: Path) -> list[Pixels]:
-    """Pillow where tifffile gives samples as they are stored and not as they are to be shown."""
+    """Pillow where tifffile gives samples as they are stored and not as they are to be shown, GDAL where it cannot."""
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
         stored = page.tags.valueof(274, 1) == 1 and page.photometric != tifffile.PHOTOMETRIC.SEPARATED
+        reduced = page.photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression not in _JPEGS
+    if reduced:
+        return [by_gdal(path)]
     return [by_tifffile(path).astype("u1") if "1bit" in path.name else by_tifffile(path) if stored else by_pillow(path)]
 
 
