@@ -11,12 +11,20 @@ from drivers.model import Slide
 from drivers.tiff.container import OpenTiff, open_tiff
 
 
-def open_with(path: Path, build: Callable[[Path, OpenTiff], Slide], *, ndpi: bool = False, general: bool = False) -> Slide:
-    """The slide that `build` makes of the open file, which stays open until the slide is closed.
+def open_with(
+    path: Path,
+    build: Callable[[Path, OpenTiff], Slide],
+    *,
+    ndpi: bool = False,
+    general: bool = False,
+    open_end: bool = False,
+) -> Slide:
+    """The slide that `build` makes of the open file, which stays open until the slide is closed; `ndpi` and `open_end` as
+    in `open_tiff`.
 
     What a specific driver's `build` does not support becomes OutsideKind: the pages are sound, and `general` reads them.
     """
-    file = open_tiff(path, ndpi=ndpi, open_end=general)
+    file = open_tiff(path, ndpi=ndpi, open_end=open_end)
     with closed_on_error(path, file.close):
         try:
             return build(path, file)

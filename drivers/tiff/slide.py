@@ -37,7 +37,7 @@ _MEASURED = {"lsm", "fluoview", "stk"}
 
 def open_slide(path: Path) -> Slide:
     """Open any TIFF; raises Unsupported, Damaged or LimitExceeded with the reason."""
-    return open_with(path, _slide, general=True)
+    return open_with(path, _slide, general=True, open_end=True)
 
 
 def _slide(path: Path, file: OpenTiff) -> Slide:

@@ -113,8 +113,8 @@ def directory_last(path: Path, description: str | None, count: int = 1) -> None:
     """Images of which the first's directory lies at the very end, then cut before the pointer to the next one."""
     for number in range(count):
         tifffile.imwrite(
-            path, np.full((32, 32, 3), 50 + number, "u1"), append=number > 0, photometric="rgb", tile=(16, 16),
-            description=description, metadata=None,
+            path, np.full((32, 32, 3), 50 + number, "u1"), append="force" if number else False, photometric="rgb",
+            tile=(16, 16), description=None if number else description, metadata=None,
         )  # fmt: skip
     data = bytearray(path.read_bytes())
     start = struct.unpack_from("<I", data, 4)[0]
@@ -131,7 +131,14 @@ def test_without_the_last_pointer_a_picture_is_told_to_lack_some(tmp_path: Path,
         assert any("further images" in warning for warning in slide.warnings)
 
 
-def test_without_the_last_pointer_a_slide_is_refused(tmp_path: Path) -> None:
-    directory_last(tmp_path / "a.svs", "Aperio Image Library v1.0\r\n32x32 [0,0 32x32] (16x16) JPEG/RGB Q=70|AppMag = 20", 3)
+OME = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels
+ ID="Pixels:0" Type="uint8" DimensionOrder="XYCZT" SizeX="32" SizeY="32" SizeC="3" SizeZ="1" SizeT="1">
+ <Channel ID="Channel:0:0" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1"/></Pixels></Image></OME>"""
+APERIO = "Aperio Image Library v1.0\r\n32x32 [0,0 32x32] (16x16) JPEG/RGB Q=70|AppMag = 20"
+
+
+@pytest.mark.parametrize(("name", "description"), [("a.svs", APERIO), ("a.ome.tif", OME)])
+def test_without_the_last_pointer_a_slide_is_refused(tmp_path: Path, name: str, description: str) -> None:
+    directory_last(tmp_path / name, description, 3)
     with pytest.raises(Damaged, match="further images"):
-        open_slide(tmp_path / "a.svs")
+        open_slide(tmp_path / name)
