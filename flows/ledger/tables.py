@@ -98,7 +98,20 @@ files = Table(
     Column("since", Float, nullable=False),  # when it was first seen as it is
     Column("looks", Integer, nullable=False),  # how often it was seen so; counted until it is decided
     Column("slide", String(32)),  # the slide it belongs to; empty: none; null: not decided
+    Index("files_by_slide", "slide", "folder"),
 )
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("folder", String(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+"""A number for each watched folder that is another one whenever a decided file of it is written down, changed or removed.
+
+Triggers of the database see to it, whoever writes: what was read of decided files holds for as long as the number stays.
+Files that are not decided do not count.
+"""
 
 contents = Table(
     "contents",
