@@ -1,4 +1,4 @@
-"""The number of a folder is another one whenever a decided file changes in the ledger, whoever writes it, and else the same."""
+"""The number of a folder is another one whenever a decided file changes in the ledger, whoever writes it; else the same."""
 
 from __future__ import annotations
 
