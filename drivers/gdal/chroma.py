@@ -12,13 +12,11 @@ import numpy as np
 from drivers.errors import Unsupported
 from drivers.gdal import jp2
 from drivers.gdal.dataset import Source
-from drivers.gdal.level import Bands, SpooledReader
-from drivers.gdal.spool import SIDE, Spool
-from drivers.geometry import Shape
+from drivers.gdal.level import Bands, spooled
+from drivers.gdal.spool import Spool
 from drivers.limits import LIMITS, check
 from drivers.model import Level
 from drivers.pictures.frames import picture_size
-from drivers.tiles import Grid
 
 _JPEG2000 = 34712
 """The TIFF compression by which `picture_size` knows the codec."""
@@ -51,9 +49,4 @@ def chroma_level(source: Source, header: bytes) -> tuple[Level, Bands, Spool]:
         )
     bands = Bands((1, 2, 3), dtype, rgb=True, colors=True, significant_bits=bits if bits < 8 * dtype.itemsize else None)
     spool = Spool(shape, dtype, lambda first: iter([jp2.decode(source, shape, dtype)[first:]]))
-    full = Shape(1, 3, 1, *size)
-    tile = Shape(1, 3, 1, min(SIDE, size[0]), min(SIDE, size[1]))
-    grid = Grid(full, tile)
-    read = SpooledReader(spool, grid, bands, source.name)
-    fill = 255 if dtype == np.dtype("u1") else 0
-    return Level(full, dtype, grid, read, tile, fill, 1.0, source.kind.compression, interleaved=True), bands, spool
+    return spooled(spool, bands, source), bands, spool

@@ -30,6 +30,8 @@ _OPTIONS: dict[str, Any] = {
     "GTIFF_VIRTUAL_MEM_IO": "NO",
     "PROJ_NETWORK": "OFF",
 }
+MASK = 0
+"""The number of the mask of all bands, beside those of the bands, which begin with 1."""
 NEEDS = "needs rasterio (GDAL): pip install slidemill[gdal]"
 
 
@@ -106,6 +108,14 @@ def environment(kind: Kind) -> Generator[None]:
         yield
 
 
+def _fill(dataset: Any, bands: Sequence[int], window: Any, out: Any) -> None:
+    if bands[-1] != MASK:
+        dataset.read(list(bands), window=window, out=out)
+        return
+    dataset.read(list(bands[:-1]), window=window, out=out[:-1])
+    out[-1] = dataset.read_masks(bands[0], window=window) > 0
+
+
 @dataclass(slots=True)
 class _Free:
     dataset: Any
@@ -125,6 +135,7 @@ class Handles:
     def read(self, bands: Sequence[int], window: tuple[int, int, int, int], out: Any) -> None:
         """Fill `out` (bands, height, width) from `window` (top, left, height, width). Any thread; no lock while it decodes.
 
+        MASK, which can only be the last of `bands`, is given as 0 (clear) and 1.
         Raises Damaged or LimitExceeded with the rows named.
         """
         from rasterio.windows import Window
@@ -133,7 +144,7 @@ class Handles:
         with environment(self.source.kind):
             handle = self._take(top)
             try:
-                handle.dataset.read(list(bands), window=Window(left, top, width, height), out=out)  # pyright: ignore[reportCallIssue]
+                _fill(handle.dataset, bands, Window(left, top, width, height), out)  # pyright: ignore[reportCallIssue]
             except BaseException as error:
                 handle.dataset.close()
                 raise self._said(error, window) from error

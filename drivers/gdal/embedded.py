@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from drivers.errors import DriverError
 from drivers.files import ByteSource
+from drivers.gdal.bitmap import Bitmap, bitmap_of
 from drivers.gdal.jp2 import SYCC, is_plain, is_untiled
 from drivers.gdal.kinds import CODESTREAM, Kind
 from drivers.limits import LIMITS
@@ -49,8 +50,8 @@ class Embedded:
     """The first bytes of a JPEG 2000 codestream whose chroma is reduced."""
     clear: tuple[int, ...] | None = None
     """The samples of the one colour of a PNG that is transparent (tRNS)."""
-    unread_alpha: bool = False
-    """A bitmap of 32 bits a pixel whose header describes an alpha, which GDAL does not give."""
+    bitmap: Bitmap | None = None
+    """A bitmap that GDAL would not show right."""
     icc_parts: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
@@ -172,10 +173,7 @@ def _gif(source: ByteSource, found: Embedded) -> None:
 
 
 def _bmp(source: ByteSource, found: Embedded) -> None:
-    """Headers of 56 bytes and more hold a mask of the alpha behind those of the colours (BITMAPV4HEADER)."""
-    header, _, _, _, bits, packed = struct.unpack("<IiiHHI", source.read(14, 20))
-    if header >= 56 and bits == 32 and packed in (3, 6):
-        found.unread_alpha = any(source.read(66, 4))
+    found.bitmap = bitmap_of(source)
 
 
 def _jp2(source: ByteSource, found: Embedded) -> None:

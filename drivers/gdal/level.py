@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from drivers.errors import Damaged, Unreadable, Unsupported
 from drivers.gdal import jp2
-from drivers.gdal.dataset import Handles, Source
+from drivers.gdal.dataset import MASK, Handles, Source
 from drivers.gdal.kinds import Kind
 from drivers.gdal.spool import SIDE, Spool, has_room, size_of
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, Pixels
-from drivers.pictures.color import SHOWN_INVERTED, ycbcr_to_rgb
+from drivers.pictures.color import SHOWN_INVERTED, opaque, ycbcr_to_rgb
 from drivers.tiles import Grid
 
 BAND_SAMPLES = 20 << 20
@@ -29,6 +29,7 @@ _UNTILED = 2048
 _COEFFICIENT_BYTES = 2 << 30
 """What a progressive JPEG may take while it is decoded: one of 350 megapixels."""
 _COLORS = ("red", "green", "blue")
+_TWO_ALPHAS = "the transparency mask of the map is left out: the map has an alpha too"
 _UNNAMED_ALPHA = "nothing says what the fourth component is: it is taken for alpha, as viewers do"
 
 
@@ -37,7 +38,7 @@ class Bands:
     """Which bands of a dataset are shown, and how."""
 
     indexes: tuple[int, ...]
-    """From 1, as GDAL counts."""
+    """From 1, as GDAL counts; the mask of the dataset, as its alpha, is MASK."""
     dtype: np.dtype[Any]
     rgb: bool
     palette: NDArray[np.uint8] | None = None
@@ -90,9 +91,12 @@ def bands_of(dataset: Any, source: Source) -> Bands:
     if dtypes or dtype.kind not in "uif":
         raise Unsupported(f"{name}: bands of type {', '.join(sorted(set(dataset.dtypes)))} are not read")
     alpha, warnings = _alpha(meanings, dtype, source.kind)
+    masked = _masked(dataset, source.kind)
+    if masked and alpha is not None:
+        masked, warnings = False, (*warnings, _TWO_ALPHAS)
     kept = [i for i in range(len(meanings)) if i != alpha]
     if len(kept) == 1 and meanings[kept[0]] == "palette" and dtype == np.dtype("u1"):
-        return _palette(dataset, kept[0], alpha)
+        return _palette(dataset, kept[0], MASK if masked else None if alpha is None else alpha + 1)
     order = {meaning: i for i, meaning in enumerate(meanings)}
     named = all(color in order for color in _COLORS)
     rgb = len(kept) == 3 and (named or _unnamed_rgb(dataset, kept, meanings))
@@ -103,8 +107,9 @@ def bands_of(dataset: Any, source: Source) -> Bands:
             f"{name}: sYCC with bands {', '.join(meanings)} of type {dtype} is not read; convert it to RGB first"
         )
     clear = source.kind.clear if alpha is None and len(source.kind.clear or ()) == len(kept) else None
-    bits = _bits(dataset, kept[0], dtype) if clear is None else None
+    bits = _bits(dataset, kept[0], dtype)
     shown = tuple(i + 1 for i in (kept if alpha is None else [*kept, alpha]))
+    shown = (*shown, MASK) if masked else shown
     inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     return Bands(
         indexes=shown,
@@ -112,7 +117,7 @@ def bands_of(dataset: Any, source: Source) -> Bands:
         rgb=rgb,
         significant_bits=bits,
         warnings=(*warnings, SHOWN_INVERTED) if inverted else warnings,
-        alpha=None if alpha is None and clear is None else len(kept),
+        alpha=None if alpha is None and clear is None and not masked else len(kept),
         colors=rgb or (meanings[:3] == list(_COLORS) and len(meanings) == 4),
         inverted=inverted,
         ycbcr=source.kind.ycbcr,
@@ -135,6 +140,11 @@ def _alpha(meanings: list[str], dtype: np.dtype[Any], kind: Kind) -> tuple[int |
     return None, ()
 
 
+def _masked(dataset: Any, kind: Kind) -> bool:
+    """Whether a map has a mask of its own, of all bands; one that GDAL makes of "no data" or of an alpha is none."""
+    return kind.driver == "GTiff" and [flag.name for flag in dataset.mask_flag_enums[0]] == ["per_dataset"]
+
+
 def _unnamed_rgb(dataset: Any, kept: list[int], meanings: list[str]) -> bool:
     """Three 8-bit components of a bare JPEG 2000 codestream, which names no colours, are taken for RGB as viewers do."""
     unnamed = {meanings[i] for i in kept} == {"undefined"}
@@ -142,12 +152,13 @@ def _unnamed_rgb(dataset: Any, kept: list[int], meanings: list[str]) -> bool:
 
 
 def _palette(dataset: Any, index: int, alpha: int | None) -> Bands:
+    """`alpha`: the number of its band, or MASK."""
     table = np.zeros((256, 4), np.uint8)
     table[:, 3] = 255
     for entry, color in dataset.colormap(index + 1).items():
         if entry < 256:
             table[entry] = color
-    indexes = (index + 1,) if alpha is None else (index + 1, alpha + 1)
+    indexes = (index + 1,) if alpha is None else (index + 1, alpha)
     clear = alpha is None and bool((table[:, 3] < 255).any())
     table = table if clear else table[:, :3]
     return Bands(
@@ -198,11 +209,14 @@ class SpooledReader:
 
 def _shown(block: Pixels, bands: Bands) -> Pixels:
     """A block (height, width, samples) on five axes, palette indices as colours."""
+    most = opaque(bands.dtype, bands.significant_bits)
+    if bands.indexes[-1] == MASK:
+        block[..., -1] *= block.dtype.type(most)
     if bands.palette is not None:
         block = np.concatenate([bands.palette[block[..., 0]], block[..., 1:]], axis=2)
     if bands.clear is not None:  # as libpng's png_set_tRNS_to_alpha
         seen = (block != np.array(bands.clear, block.dtype)).any(axis=2, keepdims=True)
-        block = np.concatenate([block, seen * np.array(np.iinfo(block.dtype).max, block.dtype)], axis=2)
+        block = np.concatenate([block, seen * np.array(most, block.dtype)], axis=2)
     if bands.ycbcr:
         block[..., :3] = ycbcr_to_rgb(block[..., :3])
     return block.transpose(2, 0, 1)[None, :, None]
@@ -235,6 +249,16 @@ def build_level(
         interleaved=bands.channels > 1,
     )
     return level, handles if spool is None else spool
+
+
+def spooled(spool: Spool, bands: Bands, source: Source) -> Level:
+    """The level of a picture that is decoded once, whole."""
+    height, width, samples = spool.shape
+    shape, tile = Shape(1, samples, 1, height, width), Shape(1, samples, 1, min(SIDE, height), min(SIDE, width))
+    grid = Grid(shape, tile)
+    read = SpooledReader(spool, grid, bands, source.name)
+    fill = 255 if bands.rgb and bands.dtype == np.dtype("u1") else 0
+    return Level(shape, bands.dtype, grid, read, tile, fill, 1.0, source.kind.compression, interleaved=True)
 
 
 def _spool(handles: Handles, bands: Bands, size: tuple[int, int], turned: bool) -> Spool | None:

@@ -11,6 +11,7 @@ from typing import Any
 from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal
 from drivers.files import ByteSource, open_source
+from drivers.gdal.bitmap import bitmap_level
 from drivers.gdal.chroma import chroma_level
 from drivers.gdal.dataset import Handles, Source, environment, open_dataset
 from drivers.gdal.embedded import Embedded, embedded, pixel_size_um, profile
@@ -64,21 +65,21 @@ def open_picture(path: Path, kind: Kind, driver: str) -> Slide:
 
 
 def _slide(picture: _Picture, driver: str) -> Slide:
-    kind = picture.source.kind
+    kind, bitmap = picture.source.kind, picture.kept.bitmap
+    if bitmap is not None:
+        return _spooled(picture, driver, bitmap_level(picture.source, bitmap))
     try:
         dataset = open_dataset(picture.source)
     except Damaged:
         if picture.kept.chroma is None:
             raise
-        return _of_chroma(picture, driver, picture.kept.chroma)
+        return _spooled(picture, driver, chroma_level(picture.source, picture.kept.chroma))
     try:
         bands = bands_of(dataset, picture.source)
         level = _level(picture, dataset, bands, 1.0)
         base = (int(dataset.height), int(dataset.width))
         count = len(dataset.overviews(bands.indexes[0])) if kind.pyramid else 0
         raw = _raw(dataset)
-        if kind.driver == "GTiff" and [flag.name for flag in dataset.mask_flag_enums[0]] == ["per_dataset"]:
-            picture.warnings.append("the transparency mask of the map is left out")
         stored = _profile(dataset) if kind.driver == "GTiff" else picture.kept.icc
     finally:
         dataset.close()
@@ -88,8 +89,8 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     return _made(picture, driver, (bands, levels, stored), raw)
 
 
-def _of_chroma(picture: _Picture, driver: str, header: bytes) -> Slide:
-    level, bands, spool = chroma_level(picture.source, header)
+def _spooled(picture: _Picture, driver: str, shown: tuple[Level, Bands, Spool]) -> Slide:
+    level, bands, spool = shown
     picture.readers.append(spool)
     return _made(picture, driver, (bands, [oriented(level, picture.exif.orientation)], picture.kept.icc), None)
 
@@ -98,8 +99,6 @@ def _made(picture: _Picture, driver: str, shown: tuple[Bands, list[Level], bytes
     """The slide of what is shown: bands, levels, profile."""
     path, (bands, levels, stored) = picture.source.path, shown
     icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
-    if picture.kept.unread_alpha:
-        picture.warnings.append("the alpha of the bitmap is not read; a PNG or TIFF made of it keeps it")
     warnings = [*bands.warnings, *picture.warnings, *([dropped] if dropped else [])]
     scene = Scene(
         name=path.stem,

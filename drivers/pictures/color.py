@@ -16,6 +16,14 @@ SHOWN_INVERTED = (
 )
 """What is said of such a file."""
 
+
+def opaque(dtype: np.dtype[Any], bits: int | None = None) -> int:
+    """The sample of full opacity, on the scale of the others: the greatest of `bits`, or of an integer type; 1 of floats."""
+    if bits is not None:
+        return (1 << bits) - 1
+    return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)
+
+
 # JFIF, full-range BT.601, as 16-bit fixed point: the arithmetic of libjpeg and OpenSlide.
 _X = np.arange(256, dtype=np.int32) - 128
 _CR_R = (91881 * _X + 32768) >> 16
