@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from os import PathLike
 from pathlib import Path
 
 from drivers import formats
 from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, OutsideKind, Unreadable, Unsupported
 from drivers.files import read_head
 from drivers.location import Location, Url, check_url, location
-from drivers.model import Driver, Slide
+from drivers.model import Driver, Scene, Slide
+from drivers.slideio_names import AUTO, named
 
 GROUP = "slidemill.drivers"
 
@@ -92,24 +94,59 @@ def _require_companions(path: Path, drivers: Sequence[Driver]) -> None:
                 raise Unsupported(f"{path.name}: is a part of {whole}; give that")
 
 
-def open_slide(path: str | Path | Url, drivers: Sequence[Driver] | None = None) -> Slide:
+def open_slide(path: str | PathLike[str] | Url, driver: str | Sequence[Driver] | None = AUTO) -> Slide:
     """Open a slide, a path or a URL, with the driver that recognises it. The caller closes it (`with open_slide(p) as s`).
 
+    `driver` names the one to use, by slideio's ID ("SVS", "DCM", ...) or by its own name; or it gives those to choose from.
     Raises a DriverError whose message is one line: Unsupported, Damaged, Incomplete, Unreadable, LimitExceeded or
     UnsafePath.
     """
     place = location(path)
-    if drivers is None:
-        drivers = [f.driver for f in find_drivers() if f.driver is not None]
+    drivers = _chosen(place, driver)
     opened = _opener(place, drivers)
     try:
-        return opened()
+        return _pathed(opened())
     except OutsideKind as outside:
-        return _handed_on(place, drivers, outside)
+        return _pathed(_handed_on(place, drivers, outside))
     except DriverError:
         raise
     except Exception as error:
         raise translated(error, place.name) from error
+
+
+def _chosen(place: Location, driver: str | Sequence[Driver] | None) -> Sequence[Driver]:
+    if driver is not None and not isinstance(driver, str):
+        return driver
+    every = [found.driver for found in find_drivers() if found.driver is not None]
+    word = driver or AUTO
+    chosen = named(word, every)
+    if isinstance(place, Path) and len(chosen) < len(every):
+        _require_kind(place, word, chosen, every)
+    return chosen
+
+
+def _require_kind(place: Path, word: str, chosen: Sequence[Driver], every: Sequence[Driver]) -> None:
+    """Raise what is wrong with a file that the chosen drivers do not take, and name the one that does."""
+    try:
+        driver_for(place, chosen)
+    except Unsupported as error:
+        try:
+            other = driver_for(place, every).name
+        except DriverError as wrong:
+            raise wrong from error
+        raise Unsupported(f"{place.name}: is none of {word}; the driver {other} reads it: name that, or {AUTO}") from error
+
+
+def _pathed(slide: Slide) -> Slide:
+    """The slide with its path in every scene that does not know its file."""
+
+    def pathed(scene: Scene) -> Scene:
+        return scene if scene.file_path is not None else replace(scene, file_path=str(slide.path))
+
+    if not slide.scenes and not slide.associated:
+        return slide
+    scenes = [pathed(scene) for scene in slide.scenes]
+    return replace(slide, scenes=scenes, associated={role: pathed(scene) for role, scene in slide.associated.items()})
 
 
 def _handed_on(place: Location, drivers: Sequence[Driver], outside: OutsideKind) -> Slide:

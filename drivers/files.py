@@ -7,21 +7,32 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import finalize
 
 from drivers.errors import Damaged, DriverError, Incomplete, Unreadable, UnsafePath
 
 HEAD_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class ByteSource:
-    """An open regular file. `read` is safe from any thread (pread); whoever opened it closes it."""
+    """An open regular file. `read` is safe from any thread (pread); whoever opened it closes it.
+
+    One that nobody closes is closed when nobody holds it any more: readers of slides come from libraries that need no
+    closing, and a loop over a thousand slides would run out of descriptors.
+    """
 
     path: Path
     fd: int
     size: int
+    _closing: finalize[[int], object] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        closing = finalize(self, os.close, self.fd)
+        closing.atexit = False  # the system closes what is open at the end, when threads do not read any more
+        object.__setattr__(self, "_closing", closing)
 
     def read(self, offset: int, count: int) -> bytes:
         """Exactly `count` bytes at `offset`; Damaged when the file ends before, Unreadable when the system fails."""
@@ -44,8 +55,8 @@ class ByteSource:
         return data
 
     def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)
+        """Close the descriptor, once."""
+        self._closing()
 
 
 def open_source(path: Path) -> ByteSource:

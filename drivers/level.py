@@ -38,3 +38,8 @@ class Level:
     """As stored: "jpeg", "jpeg2000", "lzw", "none", ..."""
     interleaved: bool = False
     """Whether a decoded block keeps its channels side by side in memory: a hint for the memory order of copies."""
+
+    def __repr__(self) -> str:
+        t, c, z, y, x = self.shape
+        facts = f"t {t}, c {c}, z {z}, y {y}, x {x}, {self.dtype}, tiles of {self.tile.x} x {self.tile.y}"
+        return f"<Level 1/{self.scale:g}: {facts}, {self.compression}>"

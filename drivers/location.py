@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -70,7 +71,7 @@ class Remote:
     """Asks the server, sorted by key. Raises Unreadable."""
 
 
-def location(text: str | Path | Url) -> Location:
+def location(text: str | PathLike[str] | Url) -> Location:
     """A path, or a URL where the text begins with a scheme and `://`."""
     if isinstance(text, Url):
         return text

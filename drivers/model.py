@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from drivers.block import BlockRequest, LevelInfo, level_info, read_block
+from drivers.block import BlockRequest, LevelInfo, level_info, read_block, read_level_block
 from drivers.geometry import Shape
 from drivers.level import Level, Pixels
 from drivers.location import Location, Remote, Url
+from drivers.slideio_names import associated_named
+from drivers.words import counted, shortened
 
 __all__ = [
     "ALPHA",
@@ -95,7 +97,7 @@ class Facts:
     immersion: str | None = None
     detector_model: str | None = None
     software: str | None = None
-    ome_xml: str | None = None
+    ome_xml: str | None = field(default=None, repr=False)
     """The file's own OME-XML, whole, where the format carries one."""
     ome_image: int | None = None
     """Index of this scene's Image element in `ome_xml`."""
@@ -126,6 +128,14 @@ class Scene:
     """Of the planes that the file describes one by one. Files with OME-XML of their own keep theirs in `facts.ome_xml`."""
     alpha: int | None = None
     """The last channel, where the file says that it is the opacity of the others."""
+    file_path: str | None = None
+    """The slide's path, as it was given to `open_slide`, or that of the file of a set that holds this scene."""
+
+    def __repr__(self) -> str:
+        t, c, z, y, x = self.shape
+        axes = [f"{count} {word}" for count, word in ((t, "frames"), (z, "slices")) if count > 1]
+        facts = [f"{x} x {y} {self.dtype}", counted(c, "channel"), *axes, counted(len(self.levels), "level")]
+        return f"<Scene {shortened(self.name)}: {', '.join(facts)}>"
 
     @property
     def shape(self) -> Shape:
@@ -143,6 +153,11 @@ class Scene:
     def rect(self) -> tuple[int, int, int, int]:
         """(x, y, width, height) in pixels; x and y are 0, since every read is relative to the scene."""
         return (0, 0, self.shape.x, self.shape.y)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """(x, y) of `rect`, 0 and 0; where the scene lies on the slide is `position`."""
+        return (0, 0)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -191,28 +206,60 @@ class Scene:
         return len(self.levels)
 
     def get_zoom_level_info(self, index: int) -> LevelInfo:
-        """Size, scale, magnification and tile of a stored level."""
+        """Size, scale, magnification and tile of a stored level. Raises IndexError."""
+        _require("zoom level", index, len(self.levels))
         return level_info(self.levels, index, self.magnification)
 
-    def get_channel_name(self, index: int) -> str | None:
-        """Name of a channel."""
-        return self.channels[index].name
+    def get_channel_name(self, channel: int) -> str | None:
+        """Name of a channel. Raises IndexError."""
+        _require("channel", channel, self.shape.c)
+        return self.channels[channel].name
 
-    def get_channel_data_type(self, index: int) -> np.dtype[Any]:
-        """Sample type of a channel."""
-        _ = self.channels[index]
+    def get_channel_data_type(self, channel: int) -> np.dtype[Any]:
+        """Sample type of a channel. Raises IndexError."""
+        _require("channel", channel, self.shape.c)
         return self.dtype
 
-    def read_block(
+    def get_channel_significant_bits(self, channel: int) -> int | None:
+        """Bits that carry information, where the file says that they are less than the dtype. Raises IndexError."""
+        _require("channel", channel, self.shape.c)
+        return self.significant_bits
+
+    def get_color_profile(self) -> bytes | None:
+        """The ICC profile."""
+        return self.icc
+
+    def read_block(  # noqa: PLR0913 - slideio's parameters
         self,
-        rect: tuple[int, int, int, int] | None = None,
-        size: tuple[int, int] | None = None,
+        rect: tuple[int, int, int, int] | None = (0, 0, 0, 0),
+        size: tuple[int, int] | None = (0, 0),
+        channel_indices: Sequence[int] | None = None,
+        slices: tuple[int, int] = (0, 1),
+        frames: tuple[int, int] = (0, 1),
+        *,
         channels: Sequence[int] | None = None,
+    ) -> Pixels:
+        """Read a region as slideio does, axes [t, ][z, ]y, x[, c]: see `drivers.block.read_block`.
+
+        `rect` is (x, y, width, height), `size` (width, height): (500, 0) keeps the aspect. No `channel_indices`, or none in
+        them, means all. `channels` is their former name.
+        """
+        if channels is not None:
+            channel_indices = _former(channels, channel_indices)
+        return read_block(self.levels, BlockRequest(rect, size, channel_indices, slices, frames))
+
+    def read_block_from_level(  # noqa: PLR0913, PLR0917 - slideio's parameters
+        self,
+        level: int,
+        rect: tuple[int, int, int, int] | None = (0, 0, 0, 0),
+        size: tuple[int, int] | None = (0, 0),
+        channel_indices: Sequence[int] | None = None,
         slices: tuple[int, int] = (0, 1),
         frames: tuple[int, int] = (0, 1),
     ) -> Pixels:
-        """Read a region as slideio does: see `drivers.block.read_block`."""
-        return read_block(self.levels, BlockRequest(rect, size, channels, slices, frames))
+        """As `read_block`, from one stored level, with `rect` in the pixels of that level. Raises IndexError for others."""
+        _require("zoom level", level, len(self.levels))
+        return read_level_block(self.levels[level], BlockRequest(rect, size, channel_indices, slices, frames))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +286,53 @@ class Slide:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        facts = [self.driver, counted(len(self.scenes), "scene"), *self.associated]
+        return f"<Slide {shortened(self.path.name)}: {', '.join(facts)}>"
+
+    # What a slideio user looks for.
+
+    @property
+    def file_path(self) -> str:
+        """The path as it was given."""
+        return str(self.path)
+
+    @property
+    def num_scenes(self) -> int:
+        """How many scenes there are."""
+        return len(self.scenes)
+
+    @property
+    def num_aux_images(self) -> int:
+        """How many associated images there are."""
+        return len(self.associated)
+
+    def get_scene(self, index: int) -> Scene:
+        """The scene of that number. Raises IndexError."""
+        _require("scene", index, len(self.scenes))
+        return self.scenes[index]
+
+    def get_scene_by_name(self, name: str) -> Scene:
+        """The first scene of that name. Raises KeyError."""
+        for scene in self.scenes:
+            if scene.name == name:
+                return scene
+        raise KeyError(f"{self.path.name} has no scene {name!r}; `get_scene` takes numbers")
+
+    def get_aux_image_names(self) -> list[str]:
+        """Roles of the associated images: label, macro, thumbnail, ..."""
+        return list(self.associated)
+
+    def get_aux_image(self, image_name: str) -> Scene:
+        """The associated image of that role, in any case: "Macro" is "macro". Raises KeyError."""
+        return associated_named(self.associated, image_name, self.path)
+
+    def get_aux_image_raster(
+        self, image_name: str, size: tuple[int, int] = (0, 0), channel_indices: Sequence[int] | None = None
+    ) -> Pixels:
+        """Pixels of the associated image of that role, axes y, x[, c]. Raises KeyError."""
+        return self.get_aux_image(image_name).read_block(size=size, channel_indices=channel_indices)
+
 
 @dataclass(frozen=True, slots=True)
 class Driver:
@@ -262,3 +356,17 @@ class Driver:
     """Names of files that are never slides of their own (their end, in lower case) to what they belong to."""
     open_url: Callable[[Url], Slide] | None = None
     """Opens a URL, where the driver can; most formats are files only."""
+
+
+def _require(what: str, index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise IndexError(f"{what} {index}: there are {count}, counted from 0")
+
+
+def _former(channels: Sequence[int], channel_indices: Sequence[int] | None) -> Sequence[int]:
+    """`channels`, which never meant all where it was empty."""
+    if channel_indices is not None:
+        raise ValueError("channels and channel_indices are the same; give one of them")
+    if not channels:
+        raise ValueError("channels is empty: name at least one, or none at all for every channel")
+    return channels
