@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from sqlalchemy import Connection, select
 
 from flows.ledger.outcomes import undecided
-from flows.ledger.rows import SlideRow, as_slide
+from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State, slides
 from flows.watching.walk import as_path
 
@@ -22,15 +22,25 @@ ENDED = (State.DONE, State.QUARANTINED)
 
 
 def ended_beside(connection: Connection, folder: str, arrived: Iterable[str]) -> list[SlideRow]:
-    """The newest slide of each file whose stem an arriving file, or a folder that holds it, bears; done or refused."""
-    found: dict[str, SlideRow] = {}
-    for start in {start for path in arrived for start in _starts(path)}:
-        here = (slides.c.folder == folder, slides.c.path.startswith(start, autoescape=True))
-        for row in connection.execute(select(slides).where(*here).order_by(slides.c.generation)):
-            slide = as_slide(row)
-            if "/" not in slide.path[len(start) :]:
-                found[slide.path] = slide
-    return [slide for slide in found.values() if slide.state in ENDED]
+    """The newest slide of each file whose stem an arriving file, or a folder that holds it, bears; done or refused.
+
+    Upper and lower case are the same here: programs of Windows mix them in the names of one slide.
+    """
+    starts = {start.lower() for path in arrived for start in _starts(path)}
+    c, newest = slides.c, dict[str, tuple[int, str, str]]()
+    for path, *row in connection.execute(select(c.path, c.generation, c.id, c.state).where(c.folder == folder)).tuples():
+        if not starts.isdisjoint(_stems(as_path(path).lower())) and tuple(row) > newest.get(path, (-1,)):
+            newest[path] = (row[0], row[1], row[2])
+    found = [slide_by_id(connection, slide) for _, slide, state in newest.values() if state in ENDED]
+    return [slide for slide in found if slide is not None]
+
+
+def _stems(path: str) -> Iterator[str]:
+    """A path up to each dot in its last part."""
+    at = path.find(".", path.rfind("/") + 1)
+    while at >= 0:
+        yield path[: at + 1]
+        at = path.find(".", at + 1)
 
 
 def _starts(path: str) -> Iterator[str]:

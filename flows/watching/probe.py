@@ -10,14 +10,23 @@ import select
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converter.errors import ConverterError
 
+if TYPE_CHECKING:
+    from drivers.model import Driver
+
 _PR_SET_PDEATHSIG = 1
+_MOMENT_S = 0.2
+_IDLE_S = 60.0
+_GROWN_BYTES = 500 << 20
+"""More memory than at its first answer, and a process has had its time: vendor libraries may leak with each file."""
 
 
 class ReaderCrashed(ConverterError):
@@ -42,30 +51,61 @@ class Probed:
 
 @dataclass(slots=True)
 class Prober:
-    """Asks about one path at a time; starts its process when first asked. Close it."""
+    """Asks about one path at a time; starts its process when first asked, and keeps it for the next ones. Close it.
+
+    The process is replaced where it has grown, and ended where nobody asked for a while: `rest` tells.
+    """
 
     seconds: float
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _asked: float = field(default=0.0, init=False)
 
-    def ask(self, root: Path, path: Path) -> Probed:
-        """What the driver says. Raises ReaderCrashed."""
+    def ask(self, root: Path, path: Path, meanwhile: Callable[[], None] | None = None) -> Probed:
+        """What the driver says. `meanwhile` is called where the answer takes more than a moment. Raises ReaderCrashed."""
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # it ended by itself, or somebody ended it: that is not this file's fault
         process = self._process or self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
         question = json.dumps({"root": os.fsencode(root).hex(), "path": os.fsencode(path).hex()})
         try:
-            process.stdin.write(f"{question}\n".encode())
-            process.stdin.flush()
-            ready, _, _ = select.select([process.stdout], [], [], self.seconds)
-            line = process.stdout.readline() if ready else None
-        except OSError:
+            line = self._answer(process, f"{question}\n".encode(), meanwhile)
+        except BrokenPipeError:
             line = b""
+        except BaseException:  # the answer that is still to come would be taken for that to the next question
+            self.close()
+            raise
+        self._asked = time.monotonic()
         if line:
-            return _read(json.loads(line))
+            answer = json.loads(line)
+            if answer.get("grown"):
+                self.close()
+            return _read(answer)
         self.close()
+        name = printable(path.name)
         if line is None:
-            raise ReaderCrashed(f"{path.name}: its reader did not come back within {self.seconds:g} s")
-        raise ReaderCrashed(f"{path.name}: its reader ended with {process.returncode}")
+            raise ReaderCrashed(f"{name}: its reader did not come back within {self.seconds:g} s")
+        raise ReaderCrashed(f"{name}: its reader ended with {process.returncode}")
+
+    def _answer(
+        self, process: subprocess.Popen[bytes], question: bytes, meanwhile: Callable[[], None] | None
+    ) -> bytes | None:
+        """One line; empty where the process ended, None where it takes too long."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        start = time.monotonic()
+        process.stdin.write(question)
+        process.stdin.flush()
+        ready, _, _ = select.select([process.stdout], [], [], min(_MOMENT_S, self.seconds))
+        if not ready:
+            if meanwhile is not None:
+                meanwhile()
+            left = max(0.0, start + self.seconds - time.monotonic())
+            ready, _, _ = select.select([process.stdout], [], [], left)
+        return process.stdout.readline() if ready else None
+
+    def rest(self) -> None:
+        """End a process that nobody has asked for a while: it holds the libraries of all formats in memory."""
+        if self._process is not None and time.monotonic() - self._asked > _IDLE_S:
+            self.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
         # No secrets for a process that runs decoders on whatever arrives.
@@ -99,21 +139,39 @@ def _read(found: dict[str, Any]) -> Probed:
         found.get("driver"),
         tuple(Path(os.fsdecode(bytes.fromhex(name))) for name in found.get("files", [])),
         found.get("kind"),
-        found.get("message"),
+        None if found.get("message") is None else printable(found["message"]),
         found.get("known_suffix", True),
     )
 
 
-def _answer(question: dict[str, str]) -> dict[str, Any]:
-    from drivers.discovery import driver_for, find_drivers, translated
+def printable(text: str) -> str:
+    """A message as a database can hold it: a name in it may be no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Drivers:
+    """All drivers, looked up once a process: finding them takes a while, too."""
+
+    drivers: Sequence[Driver]
+    suffixes: tuple[str, ...]
+
+
+def _find() -> _Drivers:
+    from drivers.discovery import find_drivers
+
+    drivers = [found.driver for found in find_drivers() if found.driver is not None]
+    return _Drivers(drivers, tuple({suffix.lower() for driver in drivers for suffix in driver.suffixes}))
+
+
+def _answer(question: dict[str, str], found: _Drivers) -> dict[str, Any]:
+    from drivers.discovery import driver_for, translated
     from drivers.errors import DriverError
 
     path, root = (Path(os.fsdecode(bytes.fromhex(question[key]))) for key in ("path", "root"))
-    drivers = [found.driver for found in find_drivers() if found.driver is not None]
-    suffixes = {suffix.lower() for driver in drivers for suffix in driver.suffixes}
-    answer: dict[str, Any] = {"path": question["path"], "known_suffix": path.name.lower().endswith(tuple(suffixes))}
+    answer: dict[str, Any] = {"path": question["path"], "known_suffix": path.name.lower().endswith(found.suffixes)}
     try:
-        driver = driver_for(path, drivers)
+        driver = driver_for(path, found.drivers)
         if driver.name == "dicom" and path.is_file() and path.parent != root:
             path = path.parent  # a slide is a folder of instances
         with driver.open(path) as slide:
@@ -140,8 +198,20 @@ def main() -> None:
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+    drivers, first = _find(), 0
     for line in sys.stdin:
-        answers.write(json.dumps(_answer(json.loads(line))).encode() + b"\n")
+        answer = _answer(json.loads(line), drivers)
+        memory = _memory_bytes()
+        first = first or memory
+        answer["grown"] = memory - first > _GROWN_BYTES
+        answers.write(json.dumps(answer).encode() + b"\n")
+
+
+def _memory_bytes() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # no Linux: it is not replaced
+        return 0
 
 
 if __name__ == "__main__":

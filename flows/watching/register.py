@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_from_bytes
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, null, select
+from sqlalchemy import Connection, and_, bindparam, null, select
 
 from converter.options import Options
 from flows.ledger.rows import SlideRow, as_slide
@@ -47,37 +49,76 @@ def signature(members: Mapping[str, Look]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def register(connection: Connection, folder: Folder, found: FoundSlide, state: State, now: float, **said: Any) -> str:
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is the same for all slides of a folder."""
+
+    folder: Folder
+    options: Mapping[str, Any]
+    options_hash: str
+
+
+def rule_of(folder: Folder) -> Rule:
+    """The rule of a folder: its options are bound once, not for each slide."""
+    options = folder.bound()
+    return Rule(folder, options.model_dump(mode="json"), options_hash(options))
+
+
+# Statements are made once: making them costs more than running them.
+_C, _F = slides.c, files.c
+_OF_PATH = select(slides).where(_C.folder == bindparam("b_folder"), _C.path == bindparam("b_path"))
+_WAITING = _OF_PATH.where(_C.state == State.WAITING)
+_UPDATE = slides.update().where(_C.id == bindparam("b_id"))
+_DECIDE = (
+    files.update()
+    .where(_F.folder == bindparam("b_folder"), _F.path == bindparam("b_path"), _F.slide.is_(None) | (_F.slide == ""))
+    .values(slide=bindparam("b_slide"))
+)
+_UNDECIDED = select(_F.path).where(_F.folder == bindparam("b_folder"), _F.path == bindparam("b_path"), _F.slide.is_(None))
+# Earlier rows of the same file that came to nothing do not count: a slide that is copied again keeps its name.
+_NEVER_WAS = and_(
+    _C.folder == bindparam("b_folder"),
+    _C.path == bindparam("b_path"),
+    _C.state.in_((State.SUPERSEDED, State.GONE)),
+    _C.receipt.is_(null()),
+)
+_TAKEN = select(_C.id).where(_C.output == bindparam("b_output"), ~_NEVER_WAS).limit(1)
+
+
+def register(connection: Connection, rule: Rule, found: FoundSlide, state: State, now: float, **said: Any) -> str:
     """Write the slide, in the given state, and decide its files; a row that waits for it is used. Returns its id.
 
     Waiting slides leave their files undecided: they are asked about again.
     """
-    waiting = waiting_row(connection, folder.name, found.path)
-    values = _values(folder, found) | {"state": state, "reason": None, "kind": None} | said
+    here = {"b_folder": rule.folder.name, "b_path": found.path}
+    before = [as_slide(row) for row in connection.execute(_OF_PATH, here)]
+    waiting = next((row for row in before if row.state == State.WAITING), None)
+    values = _values(rule, found) | {"state": state, "reason": None, "kind": None} | said
     if state == State.READY:
         values["ready"] = now
     if waiting is not None:
         slide = waiting.id
-        connection.execute(slides.update().where(slides.c.id == slide).values(**values))
+        connection.execute(_UPDATE.values(**values), {"b_id": slide})
     else:
         slide = uuid4().hex[:16]
-        output = free_output(connection, folder, found.path)
-        fixed = {"id": slide, "generation": _generation(connection, folder.name, found.path), "output": output, "seen": now}
-        connection.execute(slides.insert().values(**fixed, **values))
+        generation = max((row.generation + 1 for row in before), default=0)
+        output = free_output(connection, rule.folder, found.path)
+        fixed = {"id": slide, "generation": generation, "output": output, "seen": now}
+        connection.execute(slides.insert(), {**fixed, **values})
     if state != State.WAITING:
-        decide(connection, folder.name, list(found.members), slide)
+        decide(connection, rule.folder.name, list(found.members), slide)
     return slide
 
 
-def _values(folder: Folder, found: FoundSlide) -> dict[str, Any]:
-    options = folder.bound()
+def _values(rule: Rule, found: FoundSlide) -> dict[str, Any]:
+    folder = rule.folder
     return {
         "folder": folder.name,
         "root": str(folder.path),
         "path": found.path,
         "driver": found.driver,
-        "options": options.model_dump(mode="json"),
-        "options_hash": options_hash(options),
+        "options": rule.options,
+        "options_hash": rule.options_hash,
         "queue": folder.queue,
         "priority": folder.priority,
         "files": len(found.members),
@@ -89,54 +130,43 @@ def _values(folder: Folder, found: FoundSlide) -> dict[str, Any]:
 def decide(connection: Connection, folder: str, paths: Sequence[str], slide: str) -> None:
     """Note what undecided files belong to."""
     if paths:
-        here = (
-            files.c.folder == folder,
-            files.c.path == bindparam("b_path"),
-            files.c.slide.is_(None) | (files.c.slide == ""),
-        )
-        connection.execute(files.update().where(*here).values(slide=slide), [{"b_path": path} for path in paths])
+        connection.execute(_DECIDE, [{"b_folder": folder, "b_path": path, "b_slide": slide} for path in paths])
 
 
 def is_undecided(connection: Connection, folder: str, path: str) -> bool:
     """Whether nobody has decided about a file meanwhile."""
-    query = select(files.c.path).where(files.c.folder == folder, files.c.path == path, files.c.slide.is_(None))
-    return connection.execute(query).one_or_none() is not None
+    return connection.execute(_UNDECIDED, {"b_folder": folder, "b_path": path}).one_or_none() is not None
 
 
 def waiting_row(connection: Connection, folder: str, path: str) -> SlideRow | None:
     """The row of a slide that waits for more of its files."""
-    here = (slides.c.folder == folder, slides.c.path == path, slides.c.state == State.WAITING)
-    row = connection.execute(select(slides).where(*here)).one_or_none()
+    row = connection.execute(_WAITING, {"b_folder": folder, "b_path": path}).one_or_none()
     return None if row is None else as_slide(row)
-
-
-def _generation(connection: Connection, folder: str, path: str) -> int:
-    here = (slides.c.folder == folder, slides.c.path == path)
-    last = connection.execute(select(func.max(slides.c.generation)).where(*here)).scalar_one()
-    return 0 if last is None else int(last) + 1
-
-
-def _never_was(folder: Folder, path: str) -> ColumnElement[bool]:
-    """Earlier rows of the same file that came to nothing: a slide that is copied again keeps its name."""
-    c = slides.c
-    return and_(c.folder == folder.name, c.path == path, c.state.in_((State.SUPERSEDED, State.GONE)), c.receipt.is_(null()))
 
 
 def free_output(connection: Connection, folder: Folder, path: str) -> str:
     """Where the output of a slide goes: a name that no other slide of the ledger has, so that nothing is ever replaced."""
-    source = Path(as_path(path))
-    parent = "/".join(part for part in (folder.output.rstrip("/"), *source.parent.parts) if part)
+    source, here = Path(as_path(path)), {"b_folder": folder.name, "b_path": path}
+    parent = "/".join(part for part in (folder.output.rstrip("/"), *map(_as_name, source.parent.parts)) if part)
     plain = store_name(source)
     stem = plain.removesuffix(".ome.zarr")
     names = [plain]
     if source.suffix:
-        names.append(f"{stem}{source.suffix}.ome.zarr")
+        names.append(f"{stem}{_as_name(source.suffix)}.ome.zarr")
     number = 2
     while True:
         for name in names:
             output = f"{parent}/{name}"
-            taken = select(slides.c.id).where(slides.c.output == output, ~_never_was(folder, path))
-            if connection.execute(taken.limit(1)).first() is None:
+            if connection.execute(_TAKEN, {**here, "b_output": output}).first() is None:
                 return output
         names = [f"{stem}-{number}.ome.zarr"]
         number += 1
+
+
+def _as_name(part: str) -> str:
+    """A part of a path as it is, or with its bytes percent-encoded where they are no UTF-8: no database could hold them."""
+    try:
+        part.encode("utf-8")
+    except UnicodeEncodeError:
+        return quote_from_bytes(os.fsencode(part), safe=" ")
+    return part

@@ -1,8 +1,8 @@
-"""Figures of the service: `python -m tests.bench.service [scan|overhead|tiny|workers] ...`; each prints a line or two.
+"""Figures of the service: `python -m tests.bench.service [PART ...]`; each prints a line or two.
 
-scan: one pass over 50,000 known files. overhead: per slide beyond the conversion, and from "complete" to "under way".
-tiny: a thousand small slides through the queue, with memory and open files of the service's processes over time.
-workers: two worker processes against one, slides converted by one thread each.
+scan: one pass over 50,000 known files. discover: new slides a second, of several kinds. overhead: per slide beyond the
+conversion, and from "complete" to "under way". tiny: a thousand small slides through the queue, with memory and open files
+of the service's processes over time. workers: two worker processes against one, slides converted by one thread each.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from flows.ledger.tables import SETTLED, State
 from flows.settings import Settings, load_settings
 from flows.watching.probe import Prober
 from flows.watching.scan import scan
+from tests.bench.discovery import arrivals, discover
 from tests.made.svs import Svs, make_svs
 from tests.service.postgres import free_port
 
@@ -123,6 +124,13 @@ def bench_scan() -> None:
         times = [scan(stand.engine, stand.settings, prober).seconds for _ in range(5)]
     print(f"scan of 50,000 known files, SQLite: median {statistics.median(times):.2f} s, least {min(times):.2f} s")
     stand.close()
+
+
+def bench_discover(count: int = 500) -> None:
+    for arrival in arrivals(count):
+        stand = Stand()
+        print(discover(stand, arrival), flush=True)
+        stand.close()
 
 
 def bench_overhead(count: int = 10, size: int = 1500) -> None:
@@ -218,7 +226,13 @@ def _worker(stand: Stand) -> subprocess.Popen[bytes]:
 
 
 def main(names: Sequence[str]) -> None:
-    parts = {"scan": bench_scan, "overhead": bench_overhead, "tiny": bench_tiny, "workers": bench_workers}
+    parts = {
+        "scan": bench_scan,
+        "discover": bench_discover,
+        "overhead": bench_overhead,
+        "tiny": bench_tiny,
+        "workers": bench_workers,
+    }
     for name in names or list(parts):
         parts[name]()
 

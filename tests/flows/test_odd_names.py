@@ -1,0 +1,76 @@
+"""Names that are no UTF-8: of slides, of what lies beside them, of folders; whole, damaged and incomplete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.ledger.tables import State
+from flows.watching.walk import as_path
+from tests.flows.parts import Bench, bench, submitted
+
+ODD = os.fsdecode(b"caf\xe9")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Bench]:
+    found = bench(tmp_path)
+    yield found
+    found.close()
+
+
+def only(here: Bench) -> dict[str, str]:
+    return {as_path(row.path): str(row.state) for row in here.rows()}
+
+
+def test_what_is_no_slide(here: Bench, slide: Path) -> None:
+    shutil.copy(slide, here.folder / "caf.svs")
+    (here.folder / f"{ODD}.txt").write_text("words")
+    (here.folder / ODD).mkdir()
+    (here.folder / ODD / "more.xml").write_text("<Annotations/>")
+    here.scan(3)
+    assert only(here) == {"caf.svs": "ready"}
+    assert here.scan().new == 0
+
+
+def test_a_damaged_slide_says_why(here: Bench, slide: Path) -> None:
+    (here.folder / f"{ODD}.svs").write_bytes(slide.read_bytes()[:9000])
+    here.scan(2)
+    assert only(here) == {f"{ODD}.svs": "quarantined"}
+    assert "caf" in (here.rows()[0].reason or "")
+
+
+def test_folders_and_endings(here: Bench, slide: Path) -> None:
+    """Each output has a name of its own that a database and any disk can hold."""
+    for place in (ODD, "caf%E9"):
+        (here.folder / place).mkdir()
+        shutil.copy(slide, here.folder / place / "a.svs")
+    for name in ("b.svs", f"b.{ODD}", f"{ODD}.svs"):
+        shutil.copy(slide, here.folder / name)
+    here.scan(2)
+    outputs = [row.output or "" for row in here.rows()]
+    assert len(set(outputs)) == 5
+    assert all(output.encode("utf-8") for output in outputs)
+    assert set(only(here).values()) == {"ready"}
+
+
+def test_more_of_a_slide_arrives(here: Bench, slide: Path) -> None:
+    shutil.copy(slide, here.folder / f"{ODD}.svs")
+    here.scan(2)
+    here.change(here.rows()[0].id, state=State.QUARANTINED, signature="of other files")
+    (here.folder / f"{ODD}.txt").write_text("more of it")
+    here.scan(4)
+    assert sorted(str(row.state) for row in here.rows()) == ["ready", "superseded"]
+
+
+def test_it_is_handed_out(here: Bench, slide: Path) -> None:
+    (here.folder / ODD).mkdir()
+    ticket = submitted(here, slide, "a.svs")
+    shutil.copy(slide, here.folder / ODD / "b.svs")
+    here.scan(2)
+    assert here.feed() == 1
+    assert ticket.attempt == 1
