@@ -6,19 +6,20 @@ import gc
 import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.commands import options
 from flows.commands import service as service_cli
 
 if TYPE_CHECKING:
     from converter.options import Options
-    from flows.commands.batch import Outcome
+    from flows.commands.printing import Manner
+    from flows.commands.walking import Choice
 
 app = typer.Typer(
     name="slidemill",
@@ -27,32 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object (a line) on standard output, errors included.")]
-# Whether a slide can be read is for drivers to say, in their words and with their exit code: hence plain text.
-SlidePath = Annotated[str, typer.Argument(metavar="SLIDE", help="The slide's file, or the URL of an OME-Zarr store.")]
-Profile = Annotated[str | None, typer.Option(help="A named profile, or a TOML file with these options.")]
-OmeZarr = Annotated[str | None, typer.Option("--ome-zarr", help="0.5 (default), or 0.4 for QuPath, Bio-Formats, OMERO.")]
-Layout = Annotated[str | None, typer.Option(help="auto, image or bioformats2raw.")]
-Scenes = Annotated[str | None, typer.Option(help="Indices or names, comma separated, or all.")]
-Levels = Annotated[str | None, typer.Option(help="dyadic: fill missing factor-2 levels; native: only the slide's own.")]
-NativeLevels = Annotated[str | None, typer.Option(help="Reuse the slide's levels: auto (when they agree), never, always.")]
-CodecName = Annotated[str | None, typer.Option("--codec", help="blosc-zstd-1, blosc-lz4-5, zstd-3, gzip-5, none, ...")]
-Chunk = Annotated[int | None, typer.Option(help="Chunk side, a power of two.")]
-Shard = Annotated[str | None, typer.Option(help="Shard side, a power of two, or none.")]
-Associated = Annotated[str | None, typer.Option(help="Roles: thumbnail (default), macro, label; or none.")]
-Privacy = Annotated[str | None, typer.Option(help="standard, strict (no dates, serials, label images) or keep.")]
-Alpha = Annotated[str | None, typer.Option(help="drop (default: the one alpha of an 8-bit colour image) or keep.")]
-Downsample = Annotated[str | None, typer.Option(help="mean, mode (label images) or nearest.")]
-Workers = Annotated[int | None, typer.Option(help="Threads; default: one per processor.")]
-Memory = Annotated[str | None, typer.Option(help="Refuse to start above this, e.g. 1GiB.")]
-OnDamage = Annotated[str | None, typer.Option(help="fail (default), or fill unreadable tiles and say so.")]
-Exists = Annotated[str | None, typer.Option(help="fail (default), skip when it is the same conversion, replace.")]
-Resume = Annotated[
-    bool | None, typer.Option("--resume/--no-resume", help="Take outputs of an identical earlier run as done.")
-]
-Verify = Annotated[str | None, typer.Option(help="Check before publishing: none, quick (default), full.")]
-ProgressMode = Annotated[str, typer.Option("--progress", help="auto (on a terminal) or none.")]
 
 service_cli.add_to(app)
 
@@ -88,7 +63,8 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # pyright: ignore # names may be no UTF-8
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s")
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs per tag; drivers say what matters
+    for chatty in ("tifffile", "rasterio"):  # they log per tag; drivers say what matters
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
     try:
         return int(app(args=arguments, prog_name="slidemill", standalone_mode=False) or 0)
     except usage.NoArgsIsHelpError as error:
@@ -97,18 +73,18 @@ def run(arguments: list[str]) -> int:
     except usage.ClickException as error:
         if "--json" in arguments:
             message = " ".join(error.format_message().split())
-            _print_json({"error": {"kind": "usage", "message": message, "retryable": False}})
+            print(json.dumps({"error": {"kind": "usage", "message": message, "retryable": False}}), flush=True)
         else:
             error.show(sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         from flows.outcome import interrupted
 
-        return _fail(interrupted(), None, "--json" in arguments)
+        return _fail(interrupted(), "--json" in arguments)
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001 - the boundary: one line, and the class where nobody foresaw it
-        return _fail(_known(error), None, "--json" in arguments)
+        return _fail(_known(error), "--json" in arguments)
 
 
 def _known(error: Exception) -> Exception:
@@ -119,132 +95,107 @@ def _known(error: Exception) -> Exception:
     return absent or (error if isinstance(error, KNOWN) else unexpected(error))
 
 
-def _fail(error: BaseException, path: str | None, as_json: bool) -> int:
-    from flows.outcome import error_json, exit_code
+def _fail(error: BaseException, as_json: bool) -> int:
+    from flows.commands.printing import fail
 
-    found = error_json(error)
-    if as_json:
-        _print_json({**({} if path is None else {"path": str(path)}), "error": found})
-    else:
-        print(f"slidemill: {found['message']}", file=sys.stderr)
-    return exit_code(error)
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=True), flush=True)
-
-
-def _print(as_json: bool, value: Mapping[str, Any], lines: Iterable[str]) -> None:
-    if as_json:
-        _print_json(value)
-    else:
-        print("\n".join(lines), flush=True)
+    return fail(error, None, as_json)
 
 
 @app.command()
-def inspect(slide: SlidePath, as_json: Json = False) -> int:
+def inspect(
+    slides: options.Slides,
+    pattern: options.Pattern = None,
+    exclude: options.Exclude = None,
+    follow_links: options.FollowLinks = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
+) -> int:
     """Driver, files, scenes, levels, channels, metadata, associated images; reads no pixels."""
-    from converter.inspection import inspection
-    from drivers.discovery import open_slide
-    from flows.commands.text import inspection_lines
-    from flows.outcome import KNOWN
+    from flows.commands.looking import inspect_command
 
-    try:
-        with open_slide(slide) as opened:
-            found = inspection(opened)
-    except KNOWN as error:
-        return _fail(error, slide, as_json)
-    _print(as_json, found, inspection_lines(found))
-    return 0
+    return inspect_command(slides, _choice(pattern, exclude, follow_links), _manner(as_json, quiet, verbose))
 
 
 @app.command()
 def plan(
-    slide: SlidePath,
-    profile: Profile = None,
-    ome_zarr: OmeZarr = None,
-    layout: Layout = None,
-    scenes: Scenes = None,
-    levels: Levels = None,
-    native_levels: NativeLevels = None,
-    codec: CodecName = None,
-    chunk: Chunk = None,
-    shard: Shard = None,
-    associated: Associated = None,
-    privacy: Privacy = None,
-    alpha: Alpha = None,
-    downsample: Downsample = None,
-    workers: Workers = None,
-    memory: Memory = None,
-    on_damage: OnDamage = None,
-    exists: Exists = None,
-    resume: Resume = None,
-    verify: Verify = None,
-    progress: ProgressMode = "auto",
-    as_json: Json = False,
+    slides: options.Slides,
+    profile: options.Profile = None,
+    ome_zarr: options.OmeZarr = None,
+    layout: options.Layout = None,
+    scenes: options.Scenes = None,
+    levels: options.Levels = None,
+    native_levels: options.NativeLevels = None,
+    codec: options.CodecName = None,
+    chunk: options.Chunk = None,
+    shard: options.Shard = None,
+    associated: options.Associated = None,
+    privacy: options.Privacy = None,
+    alpha: options.Alpha = None,
+    downsample: options.Downsample = None,
+    workers: options.Workers = None,
+    memory: options.Memory = None,
+    on_damage: options.OnDamage = None,
+    exists: options.Exists = None,
+    resume: options.Resume = None,
+    verify: options.Verify = None,
+    progress: options.ProgressMode = "auto",
+    pattern: options.Pattern = None,
+    exclude: options.Exclude = None,
+    follow_links: options.FollowLinks = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
 ) -> int:
     """What convert would write with the same options; writes nothing."""
-    options = _options(profile, locals())
+    bound = _options(profile, locals())
     _check_progress(progress)
-    from converter.planning.slide import plan_slide
-    from drivers.discovery import open_slide
-    from flows.commands.text import plan_lines
-    from flows.outcome import KNOWN
+    from flows.commands.looking import plan_command
 
-    try:
-        with open_slide(slide) as opened:
-            found = plan_slide(opened, options).as_json()
-    except KNOWN as error:
-        return _fail(error, slide, as_json)
-    _print(as_json, found, plan_lines(found))
-    return 0
+    return plan_command(slides, _choice(pattern, exclude, follow_links), bound, _manner(as_json, quiet, verbose))
 
 
 @app.command()
 def convert(
-    slides: Annotated[list[str], typer.Argument(metavar="SLIDE...", help="The slides' files, or URLs of OME-Zarr.")],
-    out: Annotated[str, typer.Option("-o", "--out", help="A store (.zarr) for one slide, else a folder; s3:// too.")],
-    profile: Profile = None,
-    ome_zarr: OmeZarr = None,
-    layout: Layout = None,
-    scenes: Scenes = None,
-    levels: Levels = None,
-    native_levels: NativeLevels = None,
-    codec: CodecName = None,
-    chunk: Chunk = None,
-    shard: Shard = None,
-    associated: Associated = None,
-    privacy: Privacy = None,
-    alpha: Alpha = None,
-    downsample: Downsample = None,
-    workers: Workers = None,
-    memory: Memory = None,
-    on_damage: OnDamage = None,
-    exists: Exists = None,
-    resume: Resume = None,
-    verify: Verify = None,
-    progress: ProgressMode = "auto",
-    submit: Annotated[bool, typer.Option("--submit", help="Queue to the service instead; its settings say where.")] = False,
+    slides: options.Slides,
+    out: options.Out,
+    profile: options.Profile = None,
+    ome_zarr: options.OmeZarr = None,
+    layout: options.Layout = None,
+    scenes: options.Scenes = None,
+    levels: options.Levels = None,
+    native_levels: options.NativeLevels = None,
+    codec: options.CodecName = None,
+    chunk: options.Chunk = None,
+    shard: options.Shard = None,
+    associated: options.Associated = None,
+    privacy: options.Privacy = None,
+    alpha: options.Alpha = None,
+    downsample: options.Downsample = None,
+    workers: options.Workers = None,
+    memory: options.Memory = None,
+    on_damage: options.OnDamage = None,
+    exists: options.Exists = None,
+    resume: options.Resume = None,
+    verify: options.Verify = None,
+    progress: options.ProgressMode = "auto",
+    pattern: options.Pattern = None,
+    exclude: options.Exclude = None,
+    follow_links: options.FollowLinks = False,
+    submit: options.Submit = False,
     config: service_cli.Config = None,
-    as_json: Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
 ) -> int:
     """Convert slides; each output appears only when it is whole and verified."""
-    options = _options(profile, locals())
+    bound = _options(profile, locals())
     _check_progress(progress)
-    if submit:
-        return service_cli.submit(slides, out, (options, config), as_json)
-    from drivers.location import location
-    from flows.commands.batch import convert_all
-    from flows.commands.progress import observers
-    from flows.naming import targets
-    from flows.outcome import batch_code
+    from flows.commands.converting import Call, convert_command, submit_command
 
-    places = [location(slide) for slide in slides]
-    work = list(zip(places, targets(places, out), strict=True))
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    with observers("none" if as_json and not sys.stderr.isatty() else progress) as observe:
-        outcomes = convert_all(work, options, observe, lambda outcome: _report(outcome, as_json))
-    return batch_code([outcome.code for outcome in outcomes])
+    choice, manner = _choice(pattern, exclude, follow_links), _manner(as_json, quiet, verbose)
+    call = Call(bound, choice, manner, progress)
+    return submit_command(slides, out, call, config) if submit else convert_command(slides, out, call)
 
 
 def _check_progress(mode: str) -> None:
@@ -252,21 +203,20 @@ def _check_progress(mode: str) -> None:
         raise typer.BadParameter(f"--progress is auto or none, not {mode!r}")
 
 
-def _as_interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _choice(pattern: Sequence[str] | None, exclude: Sequence[str] | None, links: bool) -> Choice:
+    from flows.commands.walking import Choice
+
+    return Choice(tuple(pattern or ("*",)), tuple(exclude or ()), links)
 
 
-def _report(outcome: Outcome, as_json: bool) -> None:
-    from flows.commands.text import receipt_line
+def _manner(as_json: bool, quiet: bool, verbose: bool) -> Manner:
+    from flows.commands.printing import Manner
 
-    found = outcome.receipt.as_json()
-    if as_json:
-        _print_json(found)
-        return
-    failed = found["status"] == "failed"
-    print(("slidemill: " if failed else "") + receipt_line(found), file=sys.stderr if failed else sys.stdout, flush=True)
-    for warning in found["warnings"]:
-        print(f"  note: {warning}", file=sys.stderr)
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose: choose one")
+    manner = Manner(as_json, quiet, verbose)
+    manner.begin()
+    return manner
 
 
 def _options(profile: str | None, given: Mapping[str, Any]) -> Options:
@@ -279,38 +229,33 @@ def _options(profile: str | None, given: Mapping[str, Any]) -> Options:
 
 @app.command()
 def verify(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="An OME-Zarr store: a folder, or its URL.")],
-    source: Annotated[str | None, typer.Option(help="The slide it was made from: pixels are compared.")] = None,
-    depth: Annotated[str, typer.Option(help="quick or full.")] = "quick",
-    as_json: Json = False,
+    stores: options.Stores,
+    source: options.Source = None,
+    depth: options.Depth = "quick",
+    pattern: options.Pattern = None,
+    exclude: options.Exclude = None,
+    follow_links: options.FollowLinks = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
 ) -> int:
     """Is this store whole, valid and, given the source, true to it."""
     if depth not in ("quick", "full"):
         raise typer.BadParameter(f"--depth is quick or full, not {depth!r}")
-    from contextlib import nullcontext
+    from flows.commands.looking import verify_command
 
-    from converter.checking.verify import verify_store
-    from drivers.discovery import open_slide
-    from drivers.location import location
-    from flows.commands.text import report_lines
-    from flows.outcome import KNOWN
-
-    try:
-        with nullcontext() if source is None else open_slide(source) as slide:
-            found = verify_store(location(store), slide=slide, depth=depth).as_json()
-    except KNOWN as error:
-        return _fail(error, source, as_json)
-    _print(as_json, found, report_lines(found))
-    return 0 if found["ok"] else 4
+    choice = _choice(pattern, exclude, follow_links)
+    return verify_command(stores, (source, depth), choice, _manner(as_json, quiet, verbose))
 
 
 @app.command()
-def drivers(as_json: Json = False) -> int:
+def drivers(as_json: options.Json = False) -> int:
     """The drivers found, their suffixes, library and version, and any that failed to load with the reason."""
     from flows.commands.listing import driver_lines, driver_list
+    from flows.commands.printing import print_found
 
     found = driver_list()
-    _print(as_json, {"drivers": found}, driver_lines(found))
+    print_found(as_json, {"drivers": found}, driver_lines(found))
     return 0
 
 

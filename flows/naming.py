@@ -5,40 +5,57 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path, PurePath
 from urllib.parse import quote_from_bytes
 
 from converter.errors import OptionError
 from drivers.location import Location, Url, location
 
 _SUFFIXES = (".ome.zarr.zip", ".zarr.zip", ".ome.zarr", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.tf8", ".ome.tf2")
-_PLAIN = " !#$&'()+,-.;=@[]^_`{}~"
+_RESERVED = '\\/:*?"<>|'
+"""What Windows, and with it SMB shares and FAT, keep for themselves (Microsoft, "Naming Files, Paths, and Namespaces")."""
+_SAFE_BYTES = " !#$%&'()+,-.;=@[]^_`{}~"
 _LONGEST = 200
 """Bytes of a name before its suffix: most file systems take 255, and a stage adds its run."""
 _ESCAPE_CUT = re.compile(r"%[0-9A-F]?$")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 
 
-def targets(slides: Sequence[Location], out: str) -> list[Location]:
-    """One store per slide. Raises OptionError where two slides would get the same, or for outputs that cannot be."""
+def targets(slides: Sequence[Location], out: str, below: Sequence[PurePath] | None = None) -> list[Location]:
+    """One store per slide, in the folders `below` the output. A name that is taken gets the slide's suffix, then a number.
+
+    Raises OptionError for outputs that cannot be.
+    """
     require_output(out)
     folder = location(out)
     if isinstance(folder, Url):
         _require_s3(folder)
-    if _is_store(folder) and len(slides) == 1:
+    if is_store_name(folder) and len(slides) == 1:
         return [folder]
-    if _is_store(folder):
+    if is_store_name(folder):
         raise OptionError(f"output {out}: names one store, and there are {len(slides)} slides; give a folder")
-    found = [_below(folder, store_name(slide)) for slide in slides]
-    for i, target in enumerate(found):
-        if target in found[:i]:
-            other = slides[found.index(target)]
-            raise OptionError(f"{slides[i]} and {other} would both become {target.name}; convert them to different folders")
-    return found
+    found: dict[Location, None] = {}
+    for slide, parts in zip(slides, below or [PurePath()] * len(slides), strict=True):
+        parent = folder
+        for part in parts.parts:
+            parent = _below(parent, safe_name(part))
+        found[next(place for name in _names(slide) if (place := _below(parent, name)) not in found)] = None
+    return list(found)
 
 
-def _is_store(place: Location) -> bool:
+def _names(slide: Location) -> Iterator[str]:
+    """Names for a slide's output, the best first, as the service chooses them."""
+    plain = store_name(slide)
+    stem = plain.removesuffix(".ome.zarr")
+    yield plain
+    if slide.suffix:
+        yield f"{stem}.{safe_name(slide.suffix[1:])}.ome.zarr"
+    yield from (f"{stem}-{number}.ome.zarr" for number in count(2))
+
+
+def is_store_name(place: Location) -> bool:
     """Whether the name is that of one store: a folder, or a ZIP file (RFC-9 of OME-NGFF)."""
     return place.name.lower().endswith((".zarr", ".ozx", ".zarr.zip"))
 
@@ -62,25 +79,44 @@ def _require_s3(url: Url) -> None:
         raise OptionError("the output is no s3://bucket/prefix with a bucket's name and a name between all slashes")
 
 
+def slide_stem(slide: Location) -> str:
+    """The slide's name without its suffix, as its owner wrote it."""
+    name = slide.name
+    if isinstance(slide, Path) and name in ("", ".."):  # a folder such as `.` or `..`
+        name = Path(os.path.realpath(slide)).name or "root"
+    stem = next((name[: -len(s)] for s in _SUFFIXES if name.lower().endswith(s)), None)
+    return stem if stem is not None else PurePath(name).stem
+
+
 def store_name(slide: Location) -> str:
-    """`<stem>.ome.zarr`, with bytes that are not safe everywhere percent-encoded (newlines, bytes that are no UTF-8)."""
-    stem = next((slide.name[: -len(s)] for s in _SUFFIXES if slide.name.lower().endswith(s)), slide.stem)
-    raw = os.fsencode(stem)
+    """`<stem>.ome.zarr`, with the characters of the stem where they are safe everywhere."""
+    return f"{safe_name(slide_stem(slide))}.ome.zarr"
+
+
+def safe_name(name: str) -> str:
+    """The name where every file system takes it, else with what is not safe percent-encoded and a mark of the whole.
+
+    Not safe are control characters, line breaks and other invisible ones, bytes that are no UTF-8, what Windows reserves,
+    a dot in front (hidden), a dot or space at the end. The mark tells such a name from one that was written so.
+    """
+    raw = os.fsencode(name)
     try:
-        kept = "".join(ch if ch.isalnum() or ch in _PLAIN else _quoted(ch) for ch in raw.decode("utf-8"))
+        kept = "".join(ch if ch.isprintable() and ch not in _RESERVED else _quoted(ch) for ch in raw.decode("utf-8"))
     except UnicodeDecodeError:
-        kept = quote_from_bytes(raw, safe=_PLAIN)
-    if kept.startswith(".") or kept.endswith((" ", ".")):
-        kept = kept.replace(".", "%2E") if kept.startswith(".") else kept[:-1] + f"%{ord(kept[-1]):02X}"
-    return f"{_shortened(kept)}.ome.zarr"
+        kept = quote_from_bytes(raw, safe=_SAFE_BYTES)
+    if kept.startswith("."):
+        kept = f"%2E{kept[1:]}"
+    if kept.endswith((" ", ".")):
+        kept = kept[:-1] + f"%{ord(kept[-1]):02X}"
+    return name if kept == name and len(raw) <= _LONGEST else _marked(kept, raw)
 
 
-def _shortened(name: str) -> str:
-    """At most _LONGEST bytes, cut between characters; what was cut is told apart by a hash of the whole."""
-    encoded = name.encode()
-    if len(encoded) <= _LONGEST:
-        return name
-    mark = f"~{hashlib.sha256(encoded).hexdigest()[:8]}"
+def _marked(kept: str, raw: bytes) -> str:
+    """At most _LONGEST bytes, cut between characters, with a hash of the whole."""
+    mark = f"~{hashlib.sha256(raw).hexdigest()[:8]}"
+    encoded = kept.encode()
+    if len(encoded) + len(mark) <= _LONGEST:
+        return kept + mark
     return _ESCAPE_CUT.sub("", encoded[: _LONGEST - len(mark)].decode(errors="ignore")) + mark
 
 

@@ -64,6 +64,6 @@ def unexpected(error: Exception) -> ConverterError:
     return ConverterError(f"unexpected {type(error).__name__}: {one_line(error)}; please report it")
 
 
-def interrupted() -> Cancelled:
-    """The error that stands for Ctrl-C or SIGTERM."""
-    return Cancelled("interrupted; nothing was published")
+def interrupted(slide: str | None = None) -> Cancelled:
+    """The error that stands for Ctrl-C or SIGTERM, for a whole command or for the slide that was under way."""
+    return Cancelled("interrupted" if slide is None else f"{slide}: interrupted; nothing of it was published")

@@ -95,7 +95,7 @@ def open_with_zarr(files: Files, path: str) -> Any:
         from converter.checking.zarr_store import FilesStore
 
         return zarr.open_array(FilesStore(files), path=path, mode="r")
-    return zarr.open_array(str(files.root / path), mode="r")
+    return zarr.open_array(files.root / path, mode="r")  # a string would be parsed as a URL: it ends at a semicolon
 
 
 def open_directly(files: Files, path: str) -> StoredArray:

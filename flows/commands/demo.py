@@ -24,7 +24,7 @@ def run_demo(folder: Path | None) -> int:
     from converter.options import Options
     from converter.planning.slide import plan_slide
     from drivers import open_slide
-    from flows.commands.progress import observers
+    from flows.commands.screen import screen
 
     place = folder or Path(tempfile.mkdtemp(prefix="slidemill-demo-"))
     place.mkdir(parents=True, exist_ok=True)
@@ -35,8 +35,10 @@ def run_demo(folder: Path | None) -> int:
     with open_slide(slide) as opened:
         print("2. the plan")
         print("\n".join(f"   {line}" for line in plan_lines(plan_slide(opened, options).as_json())))
-    with observers("auto") as observe:
-        receipt = convert(slide, store, Conversion(options, observe=observe(slide))).as_json()
+    with screen("auto") as shown:
+        shown.expect(1, slide.stat().st_size)
+        lane = shown.begin(slide)
+        receipt = convert(slide, store, Conversion(options, observe=lane.observe, step=lane.step)).as_json()
     print(f"3. {receipt_line(receipt)}")
     with open_slide(slide) as opened:
         report = verify_store(store, slide=opened, depth="full").as_json()

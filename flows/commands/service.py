@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from converter.options import Options
+    from flows.commands.batch import Job
     from flows.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, errors included.")]
@@ -82,25 +83,28 @@ def watch(
     return _serve(made.settings, made.path, made.write)
 
 
-def submit(slides: Sequence[str], out: str, how: tuple[Options, Path | None], as_json: bool) -> int:
+def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool) -> int:
     """`convert --submit`: queue slides, before what folders bring. Prints an object a slide."""
-    from drivers.location import location
-    from flows.naming import targets
+    from flows.commands.text import failure_line
     from flows.outcome import KNOWN, batch_code, error_json, exit_code
     from flows.service import orders
 
     options, path = how
-    places, codes = [location(slide) for slide in slides], [0] * len(slides)
+    codes = [0] * len(work)
     with _ledger(_settings(path)) as engine:
-        for i, (place, target) in enumerate(zip(places, targets(places, out), strict=True)):
+        for i, job in enumerate(work):
             try:
-                identity = orders.submit(engine, place, str(target), options)
-                value: dict[str, Any] = {"path": str(place), "output": str(target), "status": "queued", "id": identity}
-                _show(as_json, value, [f"{place}: queued as {identity}"])
+                if job.fault is not None:
+                    raise job.fault
+                identity = orders.submit(engine, job.slide, str(job.target), options)
+                value: dict[str, Any] = {
+                    "path": str(job.slide), "output": str(job.target), "status": "queued", "id": identity
+                }  # fmt: skip
+                _show(as_json, value, [f"{job.slide}: queued as {identity}"])
             except KNOWN as error:
                 codes[i] = exit_code(error)
-                value = {"path": str(place), "status": "failed", "error": error_json(error)}
-                _show(as_json, value, [f"slidemill: {value['error']['message']}"])
+                value = {"path": str(job.slide), "status": "failed", "error": error_json(error)}
+                _show(as_json, value, [failure_line(job.slide, value["error"]["message"])])
     return batch_code(codes)
 
 

@@ -44,6 +44,8 @@ def plan_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"    native level {refused['level']} is not reused: {refused['reason']}"
     if found["removed"]:
         yield f"  left out: {', '.join(found['removed'])}"
+    for warning in found["warnings"]:
+        yield f"  note: {shown(warning)}"
     yield (
         f"  {found['raw_bytes'] / 1e6:.0f} MB of pixels, about {found['estimated_bytes'] / 1e6:.0f} MB in "
         f"{found['objects']} objects, at most about {found['peak_memory_bytes'] / 1e6:.0f} MB of memory"
@@ -51,13 +53,48 @@ def plan_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def receipt_line(found: Mapping[str, Any]) -> str:
-    """A receipt in one line."""
-    if found["status"] == "failed":
-        return f"failed: {found['error']['message']}"
+    """The receipt of a slide that was converted, in one line."""
+    path, output = shown(found["path"]), shown(found["output"])
     if found["status"] == "skipped":
-        return f"skipped: {found['path']} is already in {found['output']}"
-    size = f"{found['bytes'] / 1e6:.1f} MB, {found['objects']} objects"
-    return f"done: {found['path']} -> {found['output']} ({found['seconds']:.1f} s, {size})"
+        return f"skipped: {path} is already in {output}"
+    return f"done: {path} -> {output} ({found['seconds']:.1f} s, {size(found['bytes'])}, {found['objects']} objects)"
+
+
+def failure_line(path: object, message: str) -> str:
+    """Why a slide failed, in the one form that errors have: program, slide, what."""
+    return f"slidemill: {shown(path)}: failed: {without_name(path, message)}"
+
+
+def note_line(path: object, note: str) -> str:
+    """A note, in the one form that notes have."""
+    return f"slidemill: {shown(path)}: note: {shown(without_name(path, note))}"
+
+
+def without_name(path: object, message: str) -> str:
+    """Most messages begin with the slide's name; what they are put behind has said it."""
+    name = shown(str(path).rstrip("/").rpartition("/")[2])
+    return message.removeprefix(f"{shown(path)}: ").removeprefix(f"{name}: ")
+
+
+def shown(text: object) -> str:
+    """A name as it can be printed on one line: control characters and bytes that are no text are escaped."""
+    plain = str(text)
+    return plain if plain.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in plain)
+
+
+def cut(text: str, width: int) -> str:
+    """At most `width` columns of a terminal."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= width else set_cell_size(text, max(1, width - 1)).rstrip() + "…"
+
+
+def size(count: float) -> str:
+    """Bytes for people, in the unit that fits."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
 
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
