@@ -24,6 +24,7 @@ from drivers.metadata.aperio import date_of, parse_description, positive
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
+from drivers.tiff.mask import is_mask, masked
 from drivers.tiff.metadata import icc_of, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import BLACK_IS_ZERO, RGB, YCBCR
@@ -53,12 +54,13 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     groups: dict[tuple[int, int], list[TiffPage]] = {}
     makers: dict[str, Callable[[], Scene]] = {}
     warnings: list[str] = []
-    for index, page in enumerate(pages):
+    masks = [page for page in pages[1:] if is_mask(page)]
+    for index, page in enumerate(page for page in pages if page not in masks):
         role = _role(index, page, base)
         if role is None and page.is_tiled and _same_aspect(base, (page.imagelength, page.imagewidth)):
             groups.setdefault((page.imagelength, page.imagewidth), []).append(page)
         elif role is None or role in makers:
-            warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
+            warnings.append(f"page {page.index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
         else:
             makers[role] = partial(_associated, file, page, role)
     for size, members in groups.items():
@@ -75,12 +77,14 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     icc, dropped = icc_of(first)
     warnings += [*stack.warnings, *([dropped] if dropped else [])]
     scene = _scene(path, levels, fields, icc)
+    found = masked(replace(scene, pixel_size=replace(scene.pixel_size, z_um=stack.spacing_um)), masks, file.source)
+    warnings += found.warnings
     return Slide(
         path=path,
         driver="aperio",
         files=[path],
-        scenes=[replace(scene, pixel_size=replace(scene.pixel_size, z_um=stack.spacing_um))],
-        associated=associated_images(makers, warnings),
+        scenes=[found.scene],
+        associated=associated_images(makers, warnings) | found.associated(),
         close=file.close,
         raw_metadata=text(first, 270),
         warnings=warnings,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from drivers.ometiff.claims import Planes
 from drivers.ometiff.tiffdata import REDUCED, page_at
 from drivers.tiff.container import OpenTiff
+from drivers.tiff.mask import is_mask
 from drivers.tiff.stack import subpages
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ def reduced_in_chain(images: Sequence[Planes], files: Sequence[OpenTiff]) -> Red
             key = (current or 0, page.samplesperpixel, page.imagelength, page.imagewidth)
             found.setdefault((id(file), of[min(seen[key], len(of) - 1)]), []).append(page)
             seen[key] += 1
+    return found
+
+
+def masks_in_chain(images: Sequence[Planes], file: OpenTiff) -> dict[int, list[TiffPage]]:
+    """By number of the Image: the transparency masks behind its planes in a file, which are no planes themselves."""
+    owners = _owners(images, file)
+    found: dict[int, list[TiffPage]] = {}
+    current = next((image for _, (image, _) in sorted(owners.items())), 0)
+    for number in range(len(file.chain) if len(owners) < len(file.chain) else 0):
+        current = owners.get(number, (current, 0))[0]
+        if number not in owners and is_mask(page := page_at(file, number)):
+            found.setdefault(current, []).append(page)
     return found
 
 

@@ -29,14 +29,17 @@ from drivers.ometiff.claims import Planes
 from drivers.ometiff.described import channels_for, named
 from drivers.ometiff.files import FileSet, names_of
 from drivers.ometiff.planes import claimed_by, planes_of, runs_of
-from drivers.ometiff.reduced import Reduced, reduced_in_chain
+from drivers.ometiff.reduced import Reduced, masks_in_chain, reduced_in_chain
 from drivers.ometiff.stacks import Group, groups_of, levels_of
 from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
+from drivers.tiff.mask import masked
 from drivers.tiff.metadata import icc_of, text
 from drivers.tiff.opening import open_with
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
+
+    from tifffile import TiffPage
 
 _ROLES = {
     "label": "label",
@@ -126,7 +129,7 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
     scenes: list[Scene] = []
     associated: dict[str, Scene] = {}
     images = pixels_of(root)
-    for p, planes, chained in _stored(images, files):
+    for p, planes, chained, masks in _stored(images, files):
         role = _ROLES.get((p.name or "").lower()) if len(images) > 1 else None
         try:
             scene = _scene(path, p, groups_of(p, planes, files, chained), document, files)
@@ -135,6 +138,9 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
                 raise
             files.warnings.append(f"the {role} image cannot be read and is left out: {error}")
             continue
+        found = masked(scene, masks, files.main.source)
+        scene, files.warnings[:] = found.scene, [*files.warnings, *found.warnings]
+        associated |= found.associated()
         if role is not None and role not in associated:
             associated[role] = scene
         else:
@@ -155,8 +161,8 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
     )
 
 
-def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, Reduced]]:
-    """Every Image that has planes, with the reduced images of the main chain."""
+def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, Reduced, list[TiffPage]]]:
+    """Every Image that has planes, with the reduced images of the main chains and the masks in that of the main file."""
     runs = [runs_of(p, files) for p in images]
     claimed = claimed_by([run for one in runs for run in one])
     found: list[tuple[Pixels, Planes]] = []
@@ -167,7 +173,11 @@ def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, 
         else:
             found.append((p, planes))
     chained = reduced_in_chain([planes for _, planes in found], [files.main, *files.opened.values()])
-    return [(p, planes, chained) for p, planes in found]
+    masks = masks_in_chain([planes for _, planes in found], files.main)
+    for file in files.opened.values():
+        if masks_in_chain([planes for _, planes in found], file):
+            files.warnings.append(f"{file.name}: its transparency masks are left out; convert it by itself to keep them")
+    return [(p, planes, chained, masks.get(i, [])) for i, (p, planes) in enumerate(found)]
 
 
 def _scene(path: Path, p: Pixels, groups: list[Group], document: tuple[str, Element], files: FileSet) -> Scene:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,57 +12,100 @@ import numpy as np
 from drivers.errors import DriverError
 from drivers.files import ByteSource
 from drivers.geometry import Box
-from drivers.model import ALPHA, Level, Pixels, Scene
+from drivers.model import ALPHA, Channel, Level, Pixels, Scene
+from drivers.pictures.color import opaque
+from drivers.pictures.orient import oriented, swaps_axes
 from drivers.tiff.level import build_level
 from drivers.tiff.samples import samples_of
-from drivers.tiff.stack import layer_of_page
+from drivers.tiff.stack import layer_of, sources_of
 from drivers.tiles import Tile, TileIndex
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
 
-def masked(scene: Scene, pages: Sequence[TiffPage], source: ByteSource) -> tuple[Scene, list[str]]:
-    """(the scene with its mask as alpha, warnings): unchanged, with a word, where the mask has no place in it.
+SUBFILE = 4
+"""The bit of NewSubfileType."""
+_UINT8 = np.dtype("u1")
 
-    That is where the scene has an alpha already, more than one plane, or floats, and where no mask has the size of level 0.
-    Levels without a mask of their size are left out.
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A scene with its masks: as alpha, or beside it where they have no place in it."""
+
+    scene: Scene
+    beside: Scene | None = None
+    warnings: tuple[str, ...] = ()
+
+    def associated(self) -> dict[str, Scene]:
+        """The masks that are beside the scene, by their role."""
+        return {} if self.beside is None else {"mask": self.beside}
+
+
+def is_mask(page: TiffPage) -> bool:
+    """Whether a page is the transparency mask of another."""
+    return bool(int(page.subfiletype) & SUBFILE)
+
+
+def masked(scene: Scene, pages: Sequence[TiffPage], source: ByteSource, turn: int = 1) -> Masked:
+    """The scene with its masks as alpha: one for its plane, or one for each of its times or slices, in their order.
+
+    They are an image beside it, with a word, where the scene has an alpha, or no mask or another number of them has the
+    size of level 0. Levels without masks of their size are left out. `turn`: the Orientation in which the scene is shown.
     """
-    if not pages:
-        return scene, []
-    words = f"{len(pages)} pages are transparency masks and are left out"
-    if scene.alpha is not None or scene.shape.t * scene.shape.z > 1 or scene.dtype.kind != "u" or scene.shape.c not in (1, 3):
-        return scene, [f"{words}: they are masks of several planes, of an image with an alpha, or of one that has no colours"]
-    by_size: dict[tuple[int, int], TiffPage] = {}
+    by_size: dict[tuple[int, ...], list[TiffPage]] = {}
     for page in pages:
-        by_size.setdefault((page.imagelength, page.imagewidth), page)
-    if scene.levels[0].shape[3:] not in by_size:
-        return scene, [f"{words}: none has the size of the image"]
+        size = (page.imagelength, page.imagewidth)
+        by_size.setdefault(size[::-1] if swaps_axes(turn) else size, []).append(page)
+    if not by_size:
+        return Masked(scene)
+    shape = scene.shape
+    here = by_size.get(shape[3:], [])
+    if scene.alpha is not None or len(here) != shape.t * shape.z or min(shape.t, shape.z) > 1:
+        return _beside(scene, by_size, partial(_mask, source=source, turn=turn))
     try:
         levels = [
-            _joined(level, _mask(by_size[level.shape[3:]], source)) for level in scene.levels if level.shape[3:] in by_size
+            _joined(level, _mask(by_size[level.shape[3:]], (shape.t, shape.z), source, turn), scene.significant_bits)
+            for level in scene.levels
+            if len(by_size.get(level.shape[3:], ())) == len(here)
         ]
     except DriverError as error:
-        return scene, [f"{words}: {error}"]
+        return Masked(scene, None, (f"{len(pages)} pages are transparency masks and are left out: {error}",))
     lacking = len(scene.levels) - len(levels)
-    told = [f"{lacking} levels have no transparency mask and are left out"] if lacking else []
-    return replace(scene, levels=levels, channels=(*scene.channels, ALPHA), alpha=scene.shape.c), told
+    told = (f"{lacking} levels have no transparency mask and are left out",) if lacking else ()
+    return Masked(replace(scene, levels=levels, channels=(*scene.channels, ALPHA), alpha=shape.c), None, told)
 
 
-def _mask(page: TiffPage, source: ByteSource) -> Level:
-    samples = samples_of(page)
-    layer = layer_of_page(page, source)
+def _beside(scene: Scene, by_size: dict[tuple[int, ...], list[TiffPage]], read: Callable[..., Level]) -> Masked:
+    count = sum(map(len, by_size.values()))
+    pages = by_size.get(scene.shape[3:]) or max(by_size.values(), key=lambda some: some[0].imagelength * some[0].imagewidth)
+    words = f"{count} pages are transparency masks that fit no plane of the image"
+    try:
+        level = read(pages, (len(pages), 1))
+    except DriverError as error:
+        return Masked(scene, None, (f"{words}, and are left out: {error}",))
+    told = f"{words}: --associated mask writes {len(pages)} of them as an image beside it"
+    return Masked(scene, Scene("mask", [level], False, (Channel(),)), (told,))
+
+
+def _mask(pages: Sequence[TiffPage], counts: tuple[int, int], source: ByteSource, turn: int) -> Level:
+    """Masks of 0 to 255, as many as `counts` says along t and z, turned as the image is."""
+    samples = samples_of(pages[0])
+    planes = np.empty((counts[0], 1, counts[1]), object)
+    planes.reshape(-1)[:] = pages
+    layer = layer_of(planes, sources_of(planes, source))
     level = build_level(source, layer.storage, layer.planes, samples.facts(1.0))
-    if level.shape.c != 1 or level.dtype != np.dtype("u1"):
+    if level.shape.c != 1 or level.dtype != _UINT8:
         raise DriverError(f"a mask of {level.shape.c} samples of {level.dtype} is not read")
-    most = (1 << samples.significant_bits) - 1 if samples.significant_bits else 255
-    return replace(level, read=_Opacity(level.read, most, np.dtype("u1")))
+    most = opaque(_UINT8, samples.significant_bits)
+    level = level if most == 255 else replace(level, read=_Opacity(level.read, most, 255, _UINT8))
+    return oriented(level, turn)
 
 
-def _joined(level: Level, mask: Level) -> Level:
-    """The level with the mask as its last channel."""
-    at, opaque = level.shape.c, np.iinfo(level.dtype).max
-    opacity = _Opacity(mask.read, 255, level.dtype) if opaque != 255 else mask.read
+def _joined(level: Level, mask: Level, bits: int | None) -> Level:
+    """The level with the mask as its last channel, on the scale of its values."""
+    at, most = level.shape.c, opaque(level.dtype, bits)
+    opacity = mask.read if (most, level.dtype) == (255, _UINT8) else _Opacity(mask.read, 255, most, level.dtype)
     return replace(
         level,
         shape=level.shape._replace(c=at + 1),
@@ -72,15 +116,16 @@ def _joined(level: Level, mask: Level) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class _Opacity:
-    """Masks of 0 to `most` as 0 (clear) to the greatest value of `dtype` (opaque)."""
+    """Masks of 0 to `most` as 0 (clear) to `opaque` of `dtype`."""
 
     read: Callable[[Hashable], Pixels]
     most: int
+    opaque: int
     dtype: np.dtype[Any]
 
     def __call__(self, key: Hashable) -> Pixels:
-        factor = int(np.iinfo(self.dtype).max) // self.most
-        return self.read(key).astype(self.dtype) * self.dtype.type(factor)
+        values = np.arange(256) / self.most * self.opaque
+        return values.astype(self.dtype)[self.read(key)]
 
 
 @dataclass(frozen=True, slots=True)

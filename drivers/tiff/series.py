@@ -8,6 +8,7 @@ positions; R, V: rotations) becomes t where nothing else is, else it is folded i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,16 @@ from numpy.typing import NDArray
 from drivers.errors import Damaged, Unsupported
 from drivers.limits import check
 from drivers.tiff.container import OpenTiff
+from drivers.tiff.directory import layout_of, read_directory, value_of
 from drivers.tiff.leftover import told
 from drivers.tiff.stack import PLANES, Layer, Stack, add_reduced, layer_of, sources_of, subpages
 from drivers.tiff.storage import Plane, storage_of
 
 if TYPE_CHECKING:
-    from tifffile import TiffPageSeries
+    from tifffile import TiffPage, TiffPageSeries
 
+_SUBFILE_TYPE, _MASK = 254, 4
+"""NewSubfileType of transparency masks."""
 KINDS = ("shaped", "lsm", "mmstack", "imagej", "fluoview", "stk", "sis", "scanimage", "nih", "flimage", "eer")
 
 
@@ -42,8 +46,27 @@ def series_stacks(file: OpenTiff, kind: str) -> list[Stack]:
         return []
     stacks = [_stack(file, series, len(found) > 1) for series in found]
     if stacks:
+        stacks[0].masks = _masks(file, every)
         stacks[0].warnings += told(file, kind, every, stacks)
     return stacks
+
+
+def _masks(file: OpenTiff, every: Sequence[TiffPageSeries]) -> list[TiffPage]:
+    """Transparency masks in the main chain, also where tifffile has them in a series of images; not a series of masks."""
+    found = {offset for offset in file.chain if _subfile(file, offset) & _MASK}
+    if found:
+        apart = [series for series in every if int(series.keyframe.subfiletype) & _MASK]
+        found -= {page.offset for series in apart for page in series if page is not None}
+    return [page.aspage() for page in file.tiff.pages if page.offset in found] if found else []
+
+
+def _subfile(file: OpenTiff, offset: int) -> int:
+    """NewSubfileType of a directory, read by hand: tifffile's frames have that of their first page."""
+    layout = layout_of(file.source)
+    for entry in read_directory(file.source, layout, offset)[0]:
+        if entry.code == _SUBFILE_TYPE:
+            return int.from_bytes(value_of(file.source, layout, entry), "little" if layout.order == "<" else "big")
+    return 0
 
 
 def _check_imagej(file: OpenTiff) -> None:

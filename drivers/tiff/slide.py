@@ -56,9 +56,10 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     associated: dict[str, Scene] = {}
     for number, stack in enumerate(stacks):
         name = path.stem if len(stacks) == 1 else stack.name or f"{path.stem} {number}"
-        scene, words = masked(_scene(file, stack, notes, name), stack.masks, file.source)
-        scenes.append(scene)
-        warnings += words
+        found = masked(_scene(file, stack, notes, name), stack.masks, file.source, _orientation(stack.layers[0].page))
+        scenes.append(found.scene)
+        associated |= found.associated()
+        warnings += found.warnings
         warnings += _thumbnails(file, stack, associated)
         warnings += stack.warnings
     return Slide(
