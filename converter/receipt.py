@@ -11,6 +11,7 @@ from typing import Any
 from converter.options import Options
 from converter.planning.image import ImagePlan
 from drivers.geometry import Shape
+from drivers.words import counted, shortened
 
 KEY = "slidemill"
 SEAL = "sealed"
@@ -48,6 +49,11 @@ class Receipt:
     timings: Mapping[str, float] = field(default_factory=dict[str, float])
     icc: Mapping[str, Any] | None = None
     failure: Failure | None = None
+
+    def __repr__(self) -> str:
+        facts = [counted(len(self.images), "image"), f"{self.bytes} bytes", counted(self.objects, "object")]
+        facts += [counted(len(self.warnings), "warning")] if self.warnings else []
+        return f"<Receipt {self.status}: {shortened(self.path)} to {shortened(self.output or 'nothing')}, {', '.join(facts)}>"
 
     def as_json(self) -> dict[str, Any]:
         """The shape of CLI.md."""

@@ -225,6 +225,19 @@ class Scene:
         _require("channel", channel, self.shape.c)
         return self.significant_bits
 
+    @property
+    def num_aux_images(self) -> int:
+        """0: associated images are of the slide."""
+        return 0
+
+    def get_aux_image_names(self) -> list[str]:
+        """None: associated images are of the slide."""
+        return []
+
+    def get_raw_metadata(self) -> str | None:
+        """None: the vendor's text is of the slide, `Slide.raw_metadata`."""
+        return None
+
     def get_color_profile(self) -> bytes | None:
         """The ICC profile."""
         return self.icc

@@ -10,6 +10,7 @@ from typing import Any
 from converter.checking.stored import open_with_zarr
 from drivers.errors import Unreadable
 from drivers.location import Location
+from drivers.words import counted, shortened
 from drivers.zarrstore.files import Files
 
 _MOST = 100
@@ -32,6 +33,10 @@ class Report:
     different: int = 0
     filled: bool = False
     """Whether tiles of the slide that cannot be read are compared as background: the receipt says they were filled."""
+
+    def __repr__(self) -> str:
+        found = "ok" if self.ok else counted(len(self.violations), "violation")
+        return f"<Report {found}: {shortened(str(self.store))}, {self.depth}, {counted(self.checks, 'check')}>"
 
     @property
     def ok(self) -> bool:
