@@ -169,9 +169,14 @@ def _place(offset: int, factor: int) -> int:
     return (2 * offset + factor) // (2 * factor)
 
 
+def stored_at(block: Block, frame: Frame, factor: int) -> tuple[int, int]:
+    """(row, column) of a block in its level."""
+    return _place(block.y - frame.y, factor), _place(block.x - frame.x, factor)
+
+
 def _tiles(index: int, block: Block, frame: Frame, factor: int, level: Shape) -> list[Tile]:
     kind = pixel_type(block.pixel_type)
-    y, x = _place(block.y - frame.y, factor), _place(block.x - frame.x, factor)
+    y, x = stored_at(block, frame, factor)
     t, c, z = block.t - frame.t, frame.channels[block.c], block.z - frame.z
     rows = block.stored_height if block.compression else _band(block.stored_height, block.stored_width, kind)
     found: list[Tile] = []

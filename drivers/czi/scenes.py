@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from drivers.czi.claims import check_overlaps, without_copies
+from drivers.czi.claims import settled_level
 from drivers.czi.directory import OTHERS, Block
 from drivers.czi.levels import Frame, build_level
 from drivers.czi.metadata import ChannelNote, Notes, SceneNote
@@ -148,9 +148,11 @@ def _levels(
     for factor in sorted(by_factor):
         blocks = sorted(by_factor[factor], key=lambda b: b.mosaic if b.mosaic >= 0 else _LAST)
         blocks = [b for b in blocks if (b.t, b.c, b.z) in planes]
-        blocks, told = without_copies(parts, blocks)
-        told += check_overlaps(parts, blocks) if factor == 1 else []
+        kept, told = settled_level(parts, blocks, frame, factor)
         warnings.extend(f"scene {name!r}: {warning}" for warning in told)
+        if kept is None:
+            continue
+        blocks = kept
         lacking = len(planes) - len({(b.t, b.c, b.z) for b in blocks})
         if lacking:
             warnings.append(f"scene {name!r}: the level reduced by {factor} lacks {lacking} planes and is left out")

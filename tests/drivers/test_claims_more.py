@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from drivers import open_slide
-from drivers.errors import Damaged
+from drivers.czi import claims
+from drivers.errors import Damaged, Unsupported
 from drivers.formats.ndpis import image_names
 from drivers.geometry import Box
 from drivers.paint import paint
@@ -62,6 +63,69 @@ def test_sub_blocks_that_overlap_in_part(tmp_path: Path, *, codec: str, mosaic: 
 def test_the_mosaic_index_orders(tmp_path: Path) -> None:
     path = make_czi(tmp_path / "a.czi", Czi([block(20, 2), block(10, 1)]))
     assert (shown(path) == 20).all()
+
+
+@pytest.mark.parametrize("one", ["none", "zstd0", "lzw", "jpegxr"])
+@pytest.mark.parametrize("other", ["zstd1", "zstd1-hilo"])
+@pytest.mark.parametrize("same", [True, False])
+def test_the_same_pixels_in_two_codings(tmp_path: Path, *, one: str, other: str, same: bool) -> None:
+    pixels = np.arange(20 * 30, dtype=np.uint16).reshape(20, 30, 1)
+    pair = [Block(pixels, codec=one), Block(pixels + (not same), codec=other)]
+    path = make_czi(tmp_path / "a.czi", Czi([replace(b, at={"X": 0, "Y": 0, "C": 0}) for b in pair]))
+    if not same:
+        with pytest.raises(Damaged, match="claim the same place and differ"):
+            open_slide(path)
+        return
+    np.testing.assert_array_equal(shown(path), pixels[..., 0])
+    with open_slide(path) as slide:
+        assert " repeats the sub-block at byte " in slide.warnings[0]
+
+
+def test_a_block_without_a_mosaic_index_is_not_ordered_by_those_of_others(tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match="overlap and differ there"):
+        open_slide(make_czi(tmp_path / "a.czi", Czi([block(20, None), block(10, 1, x=7)])))
+
+
+@pytest.mark.parametrize("last", [10, 20])
+def test_many_overlaps_are_all_compared(tmp_path: Path, last: int) -> None:
+    row = [block(10, None, x=7 * i) for i in range(150)]
+    path = make_czi(tmp_path / "a.czi", Czi([*row, block(last, None, x=7 * 150)]))
+    if last != 10:
+        with pytest.raises(Damaged, match=r"x 1043, m -1.* and .* x 1050, m -1.* overlap and differ there"):
+            open_slide(path)
+        return
+    assert (shown(path) == 10).all()
+
+
+def test_more_overlaps_than_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "COMPARED_PIXELS", 1000)
+    with pytest.raises(Unsupported, match=r"sub-block at byte .* and the sub-block at byte .* more than are compared"):
+        open_slide(make_czi(tmp_path / "a.czi", Czi([block(10, None, x=7 * i) for i in range(150)])))
+
+
+def reduced(value: int, mosaic: int | None, x: int, width: int = 40) -> Block:
+    at = {"X": x, "Y": 0, "C": 0} | ({} if mosaic is None else {"M": mosaic})
+    return Block(np.full((16, width // 2, 1), value, np.uint16), at=at, size=(32, width))
+
+
+@pytest.mark.parametrize(
+    ("pair", "levels"),
+    [
+        ([reduced(1, None, 0), reduced(1, None, 24)], 2),  # they show the same where they overlap
+        ([reduced(1, None, 0), reduced(2, None, 24)], 1),
+        ([reduced(1, 4, 0), reduced(2, 4, 24)], 1),
+        ([reduced(1, 4, 0), reduced(2, 5, 24)], 2),  # ordered
+        ([reduced(1, None, 0, 64), reduced(2, None, 0, 64)], 1),  # one place
+        ([reduced(1, None, 0, 64), reduced(1, None, 0, 64)], 2),
+        ([reduced(1, None, 0, 34), reduced(2, None, 33, 32)], 2),  # rounding: less than a pixel of this level
+    ],
+)
+def test_reduced_blocks_that_nothing_orders(tmp_path: Path, pair: list[Block], levels: int) -> None:
+    full = Block(np.full((32, 64, 1), 7, np.uint16), at={"X": 0, "Y": 0, "C": 0})
+    with open_slide(make_czi(tmp_path / "a.czi", Czi([full, *pair]))) as slide:
+        assert len(slide.scenes[0].levels) == levels
+        words = [w for w in slide.warnings if "the level reduced by 2 is left out: the sub-block at byte" in w]
+        assert len(words) == 2 - levels
 
 
 def test_memory_blocks_of_one_name(tmp_path: Path) -> None:
