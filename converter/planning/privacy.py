@@ -9,6 +9,8 @@ from converter.options import Options
 from drivers.model import Slide
 
 KNOWN_ROLES = ("thumbnail", "macro", "label", "overview", "preview")
+_OVERLAY = "overlay-"
+"""Drawings and text of DICOM files, names among them."""
 _SHOWS_LABEL = ("label", "macro", "overview", "preview")
 
 
@@ -16,7 +18,7 @@ def roles(slide: Slide, options: Options) -> tuple[list[str], list[str]]:
     """(roles to convert, roles left out). Raises OptionError where `strict` forbids what was asked for."""
     asked = [] if options.associated == ("none",) else list(options.associated)
     if options.privacy == "strict":
-        forbidden = sorted(set(asked) & set(_SHOWS_LABEL))
+        forbidden = sorted(role for role in asked if role in _SHOWS_LABEL or role.startswith(_OVERLAY))
         if forbidden:
             raise OptionError(
                 f"--privacy strict does not allow --associated {','.join(forbidden)}: these images may show the label"

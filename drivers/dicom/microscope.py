@@ -11,7 +11,7 @@ from drivers.dicom.optics import path_key
 from drivers.dicom.parts import Part
 from drivers.dicom.tiling import Places
 from drivers.limits import LIMITS
-from drivers.model import RGB_CHANNELS, Channel, Facts
+from drivers.model import ALPHA, RGB_CHANNELS, Channel, Facts
 
 _PATHS, _PATH_ID, _DESCRIPTION, _ICC = 0x00480105, 0x00480106, 0x00480107, 0x00282000
 _PALETTE = 0x00480120
@@ -22,8 +22,8 @@ def channels_of(places: Places) -> tuple[Channel, ...]:
     """A channel for each optical path, or three of a colour image."""
     parts, paths = places.parts, places.paths
     samples = parts[0].facts.samples
-    if samples == 3 and len(paths) == 1:
-        return RGB_CHANNELS
+    if samples >= 3 and len(paths) == 1:
+        return (*RGB_CHANNELS, ALPHA)[:samples]
     described = {path_key(path, places.described): path for part in parts for path in part.data.items(_PATHS)}
     found: list[Channel] = []
     for name in paths:

@@ -12,7 +12,7 @@ from drivers.dicom.level import stacked_level
 from drivers.dicom.microscope import facts_of, icc_of
 from drivers.dicom.parts import PER_FRAME, Part
 from drivers.geometry import Shape
-from drivers.model import RGB_CHANNELS, Channel, PixelSize, Scene
+from drivers.model import ALPHA, RGB_CHANNELS, Channel, PixelSize, Scene
 
 _FRAME_TIME, _FRAME_TIMES, _CINE_RATE = 0x00181063, 0x00181065, 0x00180040
 _BETWEEN_SLICES, _GRID_OFFSETS = 0x00180088, 0x3004000C
@@ -35,7 +35,10 @@ def ordinary_scene(part: Part, name: str, warnings: list[str]) -> Scene:
         name=name,
         levels=[stacked_level(part, shape)],
         rgb=facts.rgb,
-        channels=RGB_CHANNELS if facts.rgb else (Channel(inverted=facts.inverted and facts.dtype.kind != "u"),),
+        alpha=facts.alpha,
+        channels=(*RGB_CHANNELS, ALPHA)[: facts.samples]
+        if facts.rgb
+        else (Channel(inverted=facts.inverted and facts.dtype.kind != "u"),),
         pixel_size=PixelSize(y_um, x_um, slices or None),
         time_step_s=milliseconds / 1000 if timed and milliseconds is not None else None,
         significant_bits=facts.bits if facts.bits < facts.dtype.itemsize * 8 else None,

@@ -26,6 +26,9 @@ SYNTAXES = {
 }  # fmt: skip
 """Transfer syntaxes (PS3.6, annex A) by the compression of their frames."""
 _FLOAT, _DOUBLE = 0x7FE00008, 0x7FE00009
+OVERLAYS = range(0x6000, 0x6020, 2)
+"""Groups of overlay planes (PS3.3 C.9.2)."""
+_ALPHA = 0x00281104, 0x00281204
 _PALETTE = (0x00281101, 0x00281102, 0x00281103), (0x00281201, 0x00281202, 0x00281203)
 
 
@@ -42,7 +45,7 @@ class PixelFacts:
     columns: int
     stored_samples: int
     samples: int
-    """Of a pixel as shown: 3 where the file stores indices of a palette."""
+    """Of a pixel as shown: 3 where the file stores indices of a palette, 4 where that has opacities too."""
     stored: np.dtype[Any]
     """Of a sample in the file, in its byte order."""
     dtype: np.dtype[Any]
@@ -52,6 +55,8 @@ class PixelFacts:
     planar: bool
     compression: str
     palette: NDArray[np.uint8] | None
+    told: tuple[str, ...] = ()
+    """What is left out of the samples."""
 
     @property
     def frame_bytes(self) -> int:
@@ -73,9 +78,9 @@ class PixelFacts:
     def notes(self) -> list[str]:
         """What is to be said of it."""
         if not self.inverted:
-            return []
+            return list(self.told)
         unsigned = f"the values are inverted ({(1 << self.bits) - 1} less the stored value), so that low is dark"
-        return [f"MONOCHROME1: {unsigned if self.dtype.kind == 'u' else SHOWN_INVERTED}"]
+        return [f"MONOCHROME1: {unsigned if self.dtype.kind == 'u' else SHOWN_INVERTED}", *self.told]
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -92,7 +97,12 @@ class PixelFacts:
     @property
     def rgb(self) -> bool:
         """Whether a pixel is a colour."""
-        return self.samples == 3
+        return self.samples >= 3
+
+    @property
+    def alpha(self) -> int | None:
+        """The sample that is the opacity of the colours."""
+        return 3 if self.samples == 4 else None
 
 
 def pixel_facts(instance: Instance) -> PixelFacts:
@@ -118,7 +128,7 @@ def pixel_facts(instance: Instance) -> PixelFacts:
         rows=rows,
         columns=columns,
         stored_samples=samples,
-        samples=samples if palette is None else 3,
+        samples=samples if palette is None else palette.shape[1],
         stored=stored,
         dtype=stored.newbyteorder("=") if palette is None else np.dtype("u1"),
         bits=bits,
@@ -127,7 +137,22 @@ def pixel_facts(instance: Instance) -> PixelFacts:
         planar=samples == 3 and data.whole(0x00280006) == 1,
         compression=compression,
         palette=palette,
+        told=_told(data, bits, palette is not None),
     )
+
+
+def _told(data: DataSet, bits: int, indexed: bool) -> tuple[str, ...]:
+    """Words on what of the samples is not shown."""
+    found = [
+        f"the overlay plane {group:04X} lies in bits beside the {bits} of the values and is left out"  # retired; of old files
+        for group in OVERLAYS
+        if group << 16 | 0x0010 in data and group << 16 | 0x3000 not in data
+    ]
+    if indexed and any(_is_deep(data, descriptor, table) for descriptor, table in zip(*_PALETTE, strict=True)):
+        found.append("the colours of the palette have 16 bits and are written with 8")
+    if indexed and _ALPHA[1] in data and _table(data, *_ALPHA) is None:
+        found.append("the opacities of the palette are not read and are left out")
+    return tuple(found)
 
 
 def _require_known(photometric: str, compression: str, stored: np.dtype[Any]) -> None:
@@ -154,15 +179,39 @@ def _sample(data: DataSet, tag: int, order: str) -> tuple[np.dtype[Any], int]:
 
 
 def _palette(data: DataSet) -> NDArray[np.uint8] | None:
-    """Shape (entries, 3), the high byte of 16-bit entries (PS3.3 C.7.6.3.1.5 and 6)."""
-    columns: list[NDArray[np.uint8]] = []
-    for descriptor, table in zip(*_PALETTE, strict=True):
-        shape, raw = data.numbers(descriptor, "H"), data.raw(table)
-        if len(shape) != 3 or raw is None or shape[1] != 0:
-            return None
-        count, wide = int(shape[0]) or 65536, shape[2] == 16
-        values = np.frombuffer(raw, data.found[table].coding.order + "u2" if wide or len(raw) >= 2 * count else "u1")
-        if len(values) < count:
-            return None
-        columns.append((values[:count] >> 8 if wide else values[:count]).astype(np.uint8))
-    return np.stack(columns, axis=1) if len({len(c) for c in columns}) == 1 else None
+    """Shape (entries, 3), or 4 with opacities; the high byte of 16-bit entries (PS3.3 C.7.6.3.1.5 and 6, C.7.9)."""
+    columns = [_table(data, descriptor, table) for descriptor, table in zip(*_PALETTE, strict=True)]
+    opacities = _table(data, *_ALPHA)
+    sound = [column for column in columns if column is not None]
+    if len(sound) < 3 or len({len(column) for column in sound}) > 1:
+        return None
+    if opacities is not None and len(opacities) == len(sound[0]):
+        sound.append(opacities)
+    return np.stack(sound, axis=1)
+
+
+def _table(data: DataSet, descriptor: int, table: int) -> NDArray[np.uint8] | None:
+    values = _entries(data, descriptor, table)
+    return None if values is None else (values >> 8 if _is_wide(data, descriptor) else values).astype(np.uint8)
+
+
+def _is_wide(data: DataSet, descriptor: int) -> bool:
+    return data.numbers(descriptor, "H")[2] == 16
+
+
+def _is_deep(data: DataSet, descriptor: int, table: int) -> bool:
+    """Whether the low bytes of 16-bit entries hold something: neither nothing nor the high bytes once more."""
+    values = _entries(data, descriptor, table)
+    if values is None or not _is_wide(data, descriptor):
+        return False
+    return bool((values & 255).any() and (values & 255 != values >> 8).any())
+
+
+def _entries(data: DataSet, descriptor: int, table: int) -> NDArray[Any] | None:
+    """As stored; None where they are not there or are for values from another than 0 on."""
+    shape, raw = data.numbers(descriptor, "H"), data.raw(table)
+    if len(shape) != 3 or raw is None or shape[1] != 0:
+        return None
+    count, wide = int(shape[0]) or 65536, shape[2] == 16
+    values = np.frombuffer(raw, data.found[table].coding.order + "u2" if wide or len(raw) >= 2 * count else "u1")
+    return values[:count] if len(values) >= count else None

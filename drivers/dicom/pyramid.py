@@ -132,6 +132,7 @@ def pyramid_scene(parts: Sequence[Part], name: str, warnings: list[str]) -> Scen
         name=name,
         levels=levels,
         rgb=facts.rgb and len(base.paths) == 1,
+        alpha=facts.alpha if len(base.paths) == 1 else None,
         channels=channels_of(base),
         pixel_size=PixelSize(y_um, x_um, z_um),
         magnification=magnification_of(first.data),

@@ -14,6 +14,7 @@ from drivers.dicom.fileset import FileSet, open_files
 from drivers.dicom.identity import by_slide
 from drivers.dicom.instance import Instance
 from drivers.dicom.ordinary import ordinary_scene
+from drivers.dicom.overlay import overlays
 from drivers.dicom.parts import Part, is_whole_slide, part_of, role_of
 from drivers.dicom.pyramid import pyramid_scene, scene_groups
 from drivers.errors import DriverError, Unsupported
@@ -47,6 +48,7 @@ def _slide(path: Path, files: FileSet) -> Slide:
             why = "holds no pixels" if instance.pixels is None else "is a map of the slide, no picture of it"
             warnings.append(f"{instance.path.name} {why} and is left out")
         elif not is_whole_slide(instance.data):
+            associated |= {k: v for k, v in overlays(instance.data, warnings).items() if k not in associated}
             scene = _one(instance, _name(instance.path, several), warnings, spared=several)
             scenes += [scene] if scene is not None else []
         elif role and role in associated:
