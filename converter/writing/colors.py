@@ -12,12 +12,15 @@ from drivers.model import Channel
 
 BLUE, CYAN, GREEN, YELLOW, RED, MAGENTA = "0000FF", "00FFFF", "00FF00", "FFFF00", "FF0000", "FF00FF"
 _DYES = {
-    BLUE: r"dapi|hoechst(?:\W?\d+)?|e?bfp2?",
-    CYAN: r"[em]?cfp|m?cerulean|mturquoise2?",
-    GREEN: r"[ems]*gfp|fitc|fluorescein|cy\W?2|fluo\W?4|gcamp\w*|mneongreen|calcein",
+    BLUE: r"dapi|hoechst(?:\W?\d+)?|e?bfp2?|m?tagbfp2?|pacific\W?blue",
+    CYAN: r"[em]?cfp|m?cerulean\d?|mturquoise2?",
+    GREEN: r"(?:[ems]*|sf|ro|ac|tag|cop|turbo)gfp\d?|fitc|fluorescein|cy(?:anine)?\W?2|fluo\W?4|gcamp\w*|mneongreen|calcein"
+    r"|zsgreen1?|sytox\W?green|sp(?:ectrum)?\W?green|opal\W?520",
     YELLOW: r"[em]?yfp|m?venus|m?citrine",
-    RED: r"tritc|rhodamine|cy\W?3(?:\W5)?|[em]?rfp|mcherry|tdtomato|dsred2?|mscarlet|texas\W?red",
-    MAGENTA: r"cy\W?5(?:\W5)?|cy\W?7|irfp|draq5",
+    RED: r"tritc|rhodamine|tamra|cy(?:anine)?\W?3(?:\W5)?|[em]?rfp1?|(?:tag|turbo)rfp(?:\W?t)?|mcherry\d?|tdtomato|dsred2?"
+    r"|mscarlet\w?|mkate2?|mruby\d?|(?:texas|tx)\W?red|propidium\W?iodide|sp(?:ectrum)?\W?orange|opal\W?(?:540|570|620)",
+    MAGENTA: r"cy(?:anine)?\W?5(?:\W5)?|cy(?:anine)?\W?7|m?irfp\d*|draq5|opal\W?(?:650|690|780)"
+    r"|quasar\W?670|irdye\W?\d{3}(?:cw)?",
 }
 _NAMED = {color: re.compile(rf"(?<![a-z0-9])(?:{dyes})(?![a-z0-9])") for color, dyes in _DYES.items()}
 _NUMBERED = re.compile(r"(?<![a-z0-9])(?:alexa\W?(?:fluor)?|af|dylight|atto|cf)\W{0,2}(\d{3})[a-z]?(?![a-z0-9])")

@@ -9,6 +9,10 @@ CASES = [
     ("DAPI", "0000FF"), ("Hoechst 33342", "0000FF"), ("GFP", "00FF00"), ("H2B-EGFP", "00FF00"), ("FITC_100ms", "00FF00"),
     ("Alexa Fluor 488", "00FF00"), ("AF647", "FF00FF"), ("TRITC", "FF0000"), ("Cy3", "FF0000"), ("Cy 5", "FF00FF"),
     ("mCherry", "FF0000"), ("tdTomato", "FF0000"), ("Texas Red", "FF0000"), ("Alexa 555", "FF0000"), ("YFP", "FFFF00"),
+    ("sfGFP", "00FF00"), ("GFP2", "00FF00"), ("mTagBFP2", "0000FF"), ("TagRFP-T", "FF0000"), ("mRFP1", "FF0000"),
+    ("Cyanine 3", "FF0000"), ("Cyanine5", "FF00FF"), ("Opal 520", "00FF00"), ("Opal570", "FF0000"),
+    ("CD8 (Opal 690)", "FF00FF"), ("SpectrumOrange", "FF0000"), ("SpGreen", "00FF00"), ("Propidium Iodide", "FF0000"), ("Pacific Blue", "0000FF"),
+    ("iRFP670", "FF00FF"), ("TxRed", "FF0000"), ("TAMRA", "FF0000"), ("Opal", None), ("Red", None), ("opaline 520", None),
     ("undapied", None), ("DAPI/FITC", None), ("Channel 0", None), ("", None), (None, None),
 ]  # fmt: skip
 
