@@ -41,7 +41,9 @@ class _Channel:
         last = min(last, self.counts.size - 1)
         exact = self.kind in "iu" and shift == 0
         start, end = _value(first << shift, self.kind), _value((last << shift) if exact else (last + 1) << shift, self.kind)
-        return self.low, self.high, max(self.low, start), min(self.high, end)
+        start, end = max(self.low, start), min(self.high, end)
+        # The keys of wide samples tell 8 bits only: what lies within one of them shows its whole range.
+        return (self.low, self.high, start, end) if start < end else (self.low, self.high, self.low, self.high)
 
 
 @dataclass(slots=True)
@@ -66,7 +68,7 @@ class SeenWindow:
                 self._take(self._channels[box.start.c + c], values, times)
 
     def _take(self, channel: _Channel, values: Pixels, times: int) -> None:
-        low, high, counts = float(values.min()), float(values.max()), None
+        low, high, counts = values.min().item(), values.max().item(), None  # exact: float has no 2**64 - 1
         if values.dtype.itemsize > 1:
             bits = _FINE if len(self._channels) <= _MANY_CHANNELS else _COARSE
             counts = np.bincount((_keys(values) >> (16 - bits)).ravel(), minlength=1 << bits) * times

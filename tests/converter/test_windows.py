@@ -29,3 +29,22 @@ def test_constant_images_have_a_window(tmp_path: Path, dtype: str, value: float,
     assert window["min"] <= window["start"] < window["end"] <= window["max"]
     warned = any("OME-XML has no" in text for text in own(tmp_path / "x.zarr")["warnings"])
     assert warned == (dtype in ("int64", "uint64"))
+
+
+EDGES = [
+    (dtype, value)
+    for dtype in ("uint16", "int16", "uint32", "int32", "uint64", "int64")
+    for value in (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max) - 49)
+]
+
+
+@pytest.mark.parametrize(("dtype", "lowest"), EDGES)
+def test_samples_at_the_edge_of_their_type_are_seen(tmp_path: Path, dtype: str, lowest: int) -> None:
+    """Fifty values that lie next to each other: no window may show all that the type can hold."""
+    values = np.array([lowest + i % 50 for i in range(70 * 80)], dtype).reshape(1, 1, 1, 70, 80)
+    converted(slide_of(tmp_path, memory_scene(pyramid(values))), tmp_path / "x.zarr")
+    window = ome(tmp_path / "x.zarr")["omero"]["channels"][0]["window"]
+    assert lowest <= window["start"] < window["end"] <= lowest + 49
+    assert window["end"] - window["start"] >= 20
+    assert window["min"] == np.iinfo(dtype).min
+    assert window["max"] == np.iinfo(dtype).max
