@@ -5,26 +5,29 @@ from __future__ import annotations
 import math
 import re
 
+_PREFIXES = {
+    "Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "": 0, "d": -1, "c": -2, "m": -3,
+    "u": -6, "µ": -6, "μ": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24,
+}  # fmt: skip
+"""Powers of ten: OME's UnitsLength and UnitsTime have all of them (OME schema 2016-06)."""
 _UM = {
-    "pm": 1e-6,
+    **{f"{prefix}m": float(f"1e{power + 6}") for prefix, power in _PREFIXES.items()},
     "Å": 1e-4,
-    "nm": 1e-3,
     "nanometer": 1e-3,
-    "um": 1.0,
-    "µm": 1.0,
-    "μm": 1.0,
     "micron": 1.0,
     "microns": 1.0,
     "micrometer": 1.0,
     "micrometers": 1.0,
-    "mm": 1e3,
     "millimeter": 1e3,
-    "cm": 1e4,
     "centimeter": 1e4,
-    "m": 1e6,
     "meter": 1e6,
     "in": 25400.0,
     "inch": 25400.0,
+    "thou": 25.4,
+    "li": 25400.0 / 12,
+    "pt": 25400.0 / 72,
+    "ft": 25400.0 * 12,
+    "yd": 25400.0 * 36,
 }
 _PLURALS = ("nanometer", "millimeter", "centimeter", "meter")
 _UM_WORDS = {
@@ -39,23 +42,28 @@ _UM_WORDS = {
 """Words in any case, which the short names do not allow: Mm is no mm."""
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _SECONDS = {
-    "ns": 1e-9,
-    "µs": 1e-6,
-    "μs": 1e-6,
-    "us": 1e-6,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "s": 1.0,
-    "sec": 1.0,
-    "seconds": 1.0,
-    "second": 1.0,
+    **{f"{prefix}s": float(f"1e{power}") for prefix, power in _PREFIXES.items()},
     "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+}
+_SECONDS_WORDS = {
+    "msec": 1e-3,
+    "millisecond": 1e-3,
+    "milliseconds": 1e-3,
+    "sec": 1.0,
+    "secs": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "mins": 60.0,
     "minute": 60.0,
     "minutes": 60.0,
-    "h": 3600.0,
+    "hr": 3600.0,
+    "hrs": 3600.0,
     "hour": 3600.0,
     "hours": 3600.0,
-    "d": 86400.0,
+    "day": 86400.0,
+    "days": 86400.0,
 }
 
 
@@ -88,12 +96,12 @@ def positive_um(value: object, unit: str) -> float | None:
 
 def positive_seconds(value: object, unit: str) -> float | None:
     """Seconds, positive only."""
-    return _positive(_scaled(value, _SECONDS.get(unit.strip())))
+    return _positive(seconds(value, unit))
 
 
 def seconds(value: object, unit: str) -> float | None:
     """Seconds; None where the number or the unit means nothing."""
-    return _scaled(value, _SECONDS.get(unit.strip()))
+    return _scaled(value, _SECONDS.get(_plain(unit)) or _SECONDS_WORDS.get(_plain(unit).lower()))
 
 
 def _scaled(value: object, factor: float | None) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drivers.metadata.resolution import UM_PER_CM, UM_PER_INCH, measured_pair
+from drivers.metadata.resolution import COARSEST_UM, UM_PER_CM, UM_PER_INCH, measured_pair
 from drivers.metadata.units import length_um, number, positive_seconds, positive_um
 from drivers.model import Channel, PixelSize
 from drivers.tiff.container import OpenTiff
@@ -69,9 +69,12 @@ def _imagej(meta: Mapping[str, Any], page: TiffPage) -> Notes:
     y, x = _imagej_size(meta, page, unit)
     spacing = number(meta.get("spacing"))
     z_unit = str(meta.get("zunit") or "") or unit or _TAG_UNITS.get(page.tags.valueof(296), "")
+    z = None if spacing is None else positive_um(abs(spacing), z_unit)
+    if z is not None and length_um(1, z_unit) in (UM_PER_INCH, UM_PER_CM) and (y is None or z > COARSEST_UM):
+        z = None  # 1, of the unit that ImageJ made of ResolutionUnit
     return Notes(
         "imagej",
-        PixelSize(y, x, None if spacing is None else positive_um(abs(spacing), z_unit)),
+        PixelSize(y, x, z),
         positive_seconds(number(meta.get("finterval")), str(meta.get("tunit", "sec"))),
         tuple(_imagej_channel(meta, i, channels) for i in range(channels)),
     )

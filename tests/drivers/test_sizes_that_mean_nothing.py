@@ -84,6 +84,12 @@ IMAGEJ = [
     ("unit=nm\nyunit=um\nzunit=mm\nspacing=0.002", (0.004, 4), NONE, (0.25, 0.25, 2.0)),
     ("unit=um\nzunit=pixel\nspacing=3", (4, 4), NONE, (0.25, 0.25, None)),
     ("unit=pixel\nspacing=3", (4, 4), NONE, (None, None, None)),
+    ("unit=inch\nspacing=1", (72, 72), INCH, (None, None, None)),
+    ("unit=cm\nspacing=1", (10, 10), CM, (None, None, None)),
+    ("spacing=1", (40000, 40000), CM, (0.25, 0.25, None)),
+    ("spacing=0.0002", (40000, 40000), CM, (0.25, 0.25, 2.0)),
+    ("unit=um\nzunit=inch\nspacing=0.001", (4, 4), NONE, (0.25, 0.25, 25.4)),
+    ("unit=thou", (101.6, 101.6), NONE, (0.25, 0.25, None)),
 ]
 
 
@@ -113,11 +119,37 @@ def test_imagej_calibration(
             assert abs(stated) == float(keys.rpartition("spacing=")[2].strip("-"))
 
 
+UNITS = [
+    ("km", 1e9), ("hm", 1e8), ("dam", 1e7), ("m", 1e6), ("dm", 1e5), ("cm", 1e4), ("mm", 1e3), ("µm", 1.0), ("nm", 1e-3),
+    ("pm", 1e-6), ("fm", 1e-9), ("Å", 1e-4), ("in", 25400.0), ("thou", 25.4), ("ft", 304800.0), ("yd", 914400.0),
+    ("pt", 352.7777778), ("li", 2116.6666667), ("pixel", None), ("reference frame", None), ("furlong", None),
+]  # fmt: skip
+"""UnitsLength of the OME schema, in micrometres: written by hand."""
+
+
+@pytest.mark.parametrize(("unit", "um"), UNITS)
+def test_units_of_ome_xml(tmp_path: Path, unit: str, um: float | None) -> None:
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="50" SizeY="40" SizeZ="1" '
+        f'SizeC="1" SizeT="1" PhysicalSizeX="0.5" PhysicalSizeXUnit="{unit}" PhysicalSizeY="0.5" PhysicalSizeYUnit="{unit}">'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData/></Pixels></Image></OME>'
+    )
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((40, 50), "u1"), description=xml.encode(), metadata=None)
+    size = size_of(tmp_path / "a.ome.tif")
+    assert size.z_um is None
+    assert (size.y_um, size.x_um) == ((None, None) if um is None else (pytest.approx(um / 2),) * 2)
+
+
 @pytest.mark.parametrize(
     ("keys", "seconds"),
     [
         ("finterval=0.25", 0.25),
         ("finterval=2\ntunit=min", 120.0),
+        ("finterval=2\ntunit=hr", 7200.0),
+        ("finterval=2\ntunit=Sec", 2.0),
+        ("finterval=2\ntunit=\\u00B5s", 2e-6),
+        ("finterval=2\ntunit=frame", None),
         ("finterval=0", None),
         ("finterval=-1", None),
         ("fps=7", None),
