@@ -125,7 +125,8 @@ class Scene:
     icc: bytes | None = field(default=None, repr=False)
     facts: Facts = Facts()
     planes: Sequence[PlaneFacts] = field(default=(), repr=False)
-    """Of the planes that the file describes one by one. Files with OME-XML of their own keep theirs in `facts.ome_xml`."""
+    """Of the planes that the file describes one by one. Files with OME-XML of their own keep theirs in `facts.ome_xml`
+    too, which is what is written where it is of the present schema."""
     alpha: int | None = None
     """The last channel, where the file says that it is the opacity of the others."""
     file_path: str | None = None

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from drivers.errors import Damaged
-from drivers.metadata.times import mean_interval_s
+from drivers.metadata.times import interval_of
 from drivers.metadata.units import length_um, number, positive_seconds, positive_um, seconds
 from drivers.metadata.xmltree import child, children
-from drivers.model import Channel, Facts, PixelSize, Position
+from drivers.model import Channel, Facts, PixelSize, PlaneFacts, Position
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -66,18 +66,33 @@ def pixel_size_of(p: Pixels) -> PixelSize:
 def time_step_of(p: Pixels) -> float | None:
     """TimeIncrement in seconds, else the mean distance of the planes' DeltaT."""
     stated = positive_seconds(p.pixels.get("TimeIncrement"), p.pixels.get("TimeIncrementUnit", "s"))
-    return stated if stated is not None else mean_interval_s(_times_s(p))
+    return stated if stated is not None else interval_of(planes_of(p))
 
 
-def _times_s(p: Pixels) -> dict[int, float]:
-    """DeltaT by time point, of the first channel and slice."""
-    found: dict[int, float] = {}
+def planes_of(p: Pixels) -> tuple[PlaneFacts, ...]:
+    """Every plane of the Image that states a time or a place; of a Channel of several samples the first."""
+    each = max(1, p.size("C") // max(1, len(children(p.pixels, "Channel"))))
+    sizes = (p.size("T"), p.size("C") // each, p.size("Z"))
+    found: dict[tuple[int, ...], PlaneFacts] = {}
     for plane in children(p.pixels, "Plane"):
-        t = plane.get("TheT", "")
-        delta = seconds(plane.get("DeltaT"), plane.get("DeltaTUnit", "s"))
-        if t.isdecimal() and plane.get("TheC") == plane.get("TheZ") == "0" and delta is not None:
-            found[int(t)] = delta
-    return found
+        index = tuple(_index(plane.get(name)) for name in ("TheT", "TheC", "TheZ"))
+        if not all(0 <= i < size for i, size in zip(index, sizes, strict=True)):
+            continue
+        t, c, z = index
+        facts = PlaneFacts(t, c * each, z, seconds(plane.get("DeltaT"), plane.get("DeltaTUnit", "s")), _place(plane))
+        if facts.delta_t_s is not None or facts.position is not None:
+            found.setdefault(index, facts)
+    return tuple(found.values())
+
+
+def _index(value: str | None) -> int:
+    return int(value) if value is not None and value.isdecimal() else -1
+
+
+def _place(plane: Element) -> Position | None:
+    """The stage's place; the default unit, "reference frame", is no length."""
+    y, x, z = (length_um(plane.get(f"Position{a}"), plane.get(f"Position{a}Unit", "")) for a in "YXZ")
+    return None if y is None or x is None else Position(y, x, z)
 
 
 def significant_bits_of(p: Pixels, dtype_bits: int) -> int | None:
@@ -87,12 +102,9 @@ def significant_bits_of(p: Pixels, dtype_bits: int) -> int | None:
 
 
 def position_of(p: Pixels) -> Position | None:
-    """Stage position of the first plane; the default unit, "reference frame", is no length."""
+    """Stage position of the first plane."""
     plane = child(p.pixels, "Plane")
-    if plane is None:
-        return None
-    y, x = (length_um(plane.get(f"Position{a}"), plane.get(f"Position{a}Unit", "")) for a in "YX")
-    return None if y is None or x is None else Position(y, x)
+    return None if plane is None else _place(plane)
 
 
 def channels_of(p: Pixels, samples: int) -> tuple[Channel, ...]:

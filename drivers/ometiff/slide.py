@@ -23,6 +23,7 @@ from drivers.metadata.omexml import (
     significant_bits_of,
     time_step_of,
 )
+from drivers.metadata.omexml import planes_of as described_planes
 from drivers.metadata.xmltree import child, parse_xml
 from drivers.model import Scene, Slide
 from drivers.ometiff.claims import Planes
@@ -198,6 +199,7 @@ def _scene(path: Path, p: Pixels, groups: list[Group], document: tuple[str, Elem
         magnification=instrument.magnification,
         position=position_of(p),
         time_step_s=time_step_of(p),
+        planes=described_planes(p),
         significant_bits=significant_bits_of(p, levels[0].dtype.itemsize * 8) or own_bits,
         icc=None if mixed else icc_of(groups[0].page)[0],
         facts=facts_of(root, p, instrument, xml),

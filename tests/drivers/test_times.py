@@ -51,11 +51,43 @@ def plane(t: int, delta: str, unit: str = "", more: str = "") -> str:
         (plane(0, "5") + plane(2, "1"), "", None),
         (plane(0, "x") + plane(2, "nan"), "", None),
         ("", "", None),
+        ("", 'TimeIncrement="2" TimeIncrementUnit="ds"', 0.2),
+        ("", 'TimeIncrement="2" TimeIncrementUnit="ps"', 2e-12),
+        (plane(0, "0", "ks") + plane(1, "3", "ks"), "", 3000.0),
+        (
+            plane(2, "5").replace('TheZ="0"', 'TheZ="1"') + plane(0, "1").replace('TheZ="0"', 'TheZ="1"'),
+            "",
+            None,
+        ),  # no such z
+        (plane(0, "1") + plane(7, "99"), "", None),  # no such time
     ],
 )
 def test_the_mean_interval_of_ome_tiff(tmp_path: Path, planes: str, increment: str, seconds: float | None) -> None:
     with open_slide(ome_tiff(tmp_path / "a.ome.tif", planes, increment)) as slide:
         assert slide.scenes[0].time_step_s == seconds
+
+
+def test_times_of_another_slice_tell_the_interval(tmp_path: Path) -> None:
+    planes = "".join(plane(t, str(1 + 2 * t)).replace('TheZ="0"', 'TheZ="2"') for t in range(3))
+    path = ome_tiff(tmp_path / "a.ome.tif", planes, times=9)  # nine pages: three of each slice
+    data = path.read_bytes().replace(b'SizeZ="1"', b'SizeZ="3"').replace(b'SizeT="9"', b'SizeT="3"')
+    path.write_bytes(data)
+    with open_slide(path) as slide:
+        assert slide.scenes[0].time_step_s == 2.0
+
+
+@pytest.mark.parametrize("schema", ["2016-06", "2015-01", "2013-06"])
+def test_planes_of_ome_tiff_of_an_older_schema_are_kept(tmp_path: Path, schema: str) -> None:
+    """What is written for an older schema comes from the facts; its own document cannot be kept."""
+    places = "".join(
+        plane(t, str(t * 2.5), "", f'PositionX="{t}" PositionXUnit="mm" PositionY="1" PositionYUnit="mm"') for t in range(3)
+    )
+    path = ome_tiff(tmp_path / "a.ome.tif", places)
+    path.write_bytes(path.read_bytes().replace(b"2016-06", schema.encode()))
+    store = converted(path, tmp_path)
+    found = ome_types.from_xml((store / "OME" / "METADATA.ome.xml").read_text()).images[0].pixels.planes
+    unit = 1 if schema == "2016-06" else 1000  # as the file says, or in micrometres
+    assert [(p.the_t, p.delta_t, p.position_x) for p in found] == [(0, 0, 0), (1, 2.5, unit), (2, 5, 2 * unit)]
 
 
 def test_planes_of_ome_tiff_are_kept(tmp_path: Path) -> None:
