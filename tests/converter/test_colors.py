@@ -11,8 +11,9 @@ CASES = [
     ("mCherry", "FF0000"), ("tdTomato", "FF0000"), ("Texas Red", "FF0000"), ("Alexa 555", "FF0000"), ("YFP", "FFFF00"),
     ("sfGFP", "00FF00"), ("GFP2", "00FF00"), ("mTagBFP2", "0000FF"), ("TagRFP-T", "FF0000"), ("mRFP1", "FF0000"),
     ("Cyanine 3", "FF0000"), ("Cyanine5", "FF00FF"), ("Opal 520", "00FF00"), ("Opal570", "FF0000"),
-    ("CD8 (Opal 690)", "FF00FF"), ("SpectrumOrange", "FF0000"), ("SpGreen", "00FF00"), ("Propidium Iodide", "FF0000"), ("Pacific Blue", "0000FF"),
-    ("iRFP670", "FF00FF"), ("TxRed", "FF0000"), ("TAMRA", "FF0000"), ("Opal", None), ("Red", None), ("opaline 520", None),
+    ("CD8 (Opal 690)", "FF00FF"), ("SpectrumOrange", "FF0000"), ("SpGreen", "00FF00"), ("Pacific Blue", "0000FF"),
+    ("Propidium Iodide", "FF0000"), ("iRFP670", "FF00FF"), ("TxRed", "FF0000"), ("TAMRA", "FF0000"), ("Opal", None),
+    ("Red", None), ("opaline 520", None),
     ("undapied", None), ("DAPI/FITC", None), ("Channel 0", None), ("", None), (None, None),
 ]  # fmt: skip
 
