@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -113,3 +114,14 @@ def test_a_damaged_store_is_told_of(folder: Path) -> None:
     assert not report.ok
     assert repr(report).startswith("<Report ")
     assert "violation" in repr(report)
+
+
+def test_every_package_is_packed_and_typed() -> None:
+    """Truth: the folders that hold a package, but for the tests."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packed = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert sorted(packed) == sorted({path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"})
+    image = (ROOT / "deploy/Dockerfile").read_text()
+    for package in packed:
+        assert (ROOT / package / "py.typed").is_file()
+        assert f"COPY {package} {package}\n" in image
