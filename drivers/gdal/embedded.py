@@ -46,6 +46,10 @@ class Embedded:
     """JPEG 2000 whose samples are sYCC, all of one size: GDAL gives them as they are stored."""
     color_space: int | None = None
     """Enumerated colour space of a JP2 file."""
+    half_palette: bool = False
+    """A JP2 file with a palette beside components that do not go through it: GDAL shows the indices."""
+    multiplied: bool = False
+    """A JP2 file whose colours are stored multiplied by their opacity."""
     chroma: bytes | None = None
     """The first bytes of a JPEG 2000 codestream whose chroma is reduced."""
     clear: tuple[int, ...] | None = None
@@ -206,6 +210,11 @@ def _jp2_header(source: ByteSource, place: tuple[int, int], found: Embedded) -> 
             space = int.from_bytes(source.read(a + 3, 4), "big")
         elif name == b"colr" and source.read(a, 1) in (b"\2", b"\3") and b - a <= LIMITS.icc_bytes:
             found.icc = source.read(a + 3, b - a - 3)
+        elif name == b"cmap":  # component, whether by the palette, column
+            found.half_palette = len({source.read(at + 2, 1) for at in range(a, min(b, a + 4 * LIMITS.channels), 4)}) > 1
+        elif name == b"cdef":  # the number of rows; channel, type, which colour
+            rows = range(a + 2, min(b, a + 6 * LIMITS.channels), 6)
+            found.multiplied = any(source.read(at + 2, 2) == b"\0\2" for at in rows)
         elif name == b"res ":
             for kind, c, _ in _boxes(source, a, b):
                 if kind == b"resc":

@@ -45,8 +45,10 @@ def is_untiled(source: ByteSource, codestream: int) -> bool:
     return marker == b"\xff\x51" and tile_left + tile_x >= width and tile_top + tile_y >= height
 
 
-def require_shown(name: str, color_space: int | None) -> None:
-    """Raise Unsupported for a colour space whose samples would be taken for RGB."""
+def require_shown(name: str, color_space: int | None, half_palette: bool) -> None:
+    """Raise Unsupported for a colour space whose samples would be taken for RGB, and for indices taken for grey."""
+    if half_palette:
+        raise Unsupported(f"{name}: JPEG 2000 with a palette for some of its components is not read; convert it to RGB first")
     if color_space not in SHOWN:
         raise Unsupported(f"{name}: JPEG 2000 of colour space {color_space} is not read; convert it to RGB first")
 

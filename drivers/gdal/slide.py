@@ -24,6 +24,7 @@ from drivers.gdal.spool import Spool
 from drivers.model import Facts, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
 
+_MULTIPLIED = "the colours are stored multiplied by their alpha, and are left so"
 _MIRRORED_ROWS = {3, 4, 6, 7}
 """Orientations that show the stored rows from the last to the first, down or across."""
 
@@ -52,7 +53,7 @@ def open_picture(path: Path, kind: Kind, driver: str) -> Slide:
     try:
         kept = embedded(file, kind)
         kind = replace(kind, progressive=kept.progressive, at_once=kept.at_once, ycbcr=kept.ycbcr, clear=kept.clear)
-        require_shown(path.name, kept.color_space)
+        require_shown(path.name, kept.color_space, kept.half_palette)
         picture = _Picture(Source(path, kind), file, kept, exif_of(kept.exif))
         with environment(kind):
             return _slide(picture, driver)
@@ -99,7 +100,8 @@ def _made(picture: _Picture, driver: str, shown: tuple[Bands, list[Level], bytes
     """The slide of what is shown: bands, levels, profile."""
     path, (bands, levels, stored) = picture.source.path, shown
     icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
-    warnings = [*bands.warnings, *picture.warnings, *([dropped] if dropped else [])]
+    told = (_MULTIPLIED,) if picture.kept.multiplied and bands.alpha is not None else bands.warnings
+    warnings = [*told, *picture.warnings, *([dropped] if dropped else [])]
     scene = Scene(
         name=path.stem,
         levels=levels,

@@ -17,7 +17,7 @@ from PIL import Image
 
 from drivers import open_slide
 from drivers.block import BlockRequest, read_block
-from drivers.errors import Damaged
+from drivers.errors import Damaged, Unsupported
 from drivers.model import Level
 from tests.made.gdal import chunk
 from tests.made.tiff import noise
@@ -216,3 +216,62 @@ def test_the_alpha_of_few_bits_is_on_the_scale_of_the_values(tmp_path: Path, bit
         assert (scene.alpha, scene.significant_bits) == (1, None if bits == 8 else bits)
         np.testing.assert_array_equal(scene.read_block(), truth)
         assert {0, most} == set(np.unique(truth[..., 1]).tolist())
+
+
+def box(name: bytes, body: bytes) -> bytes:
+    """A box of a JP2 file (ITU-T T.800 annex I)."""
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
+def cdef(*rows: tuple[int, int, int]) -> bytes:
+    """What each channel is: (channel, 0 colour or 1 opacity or 2 premultiplied opacity, which colour)."""
+    return box(b"cdef", struct.pack(">H", len(rows)) + b"".join(struct.pack(">HHH", *row) for row in rows))
+
+
+def palette(table: Any, *mapped: tuple[int, int, int]) -> bytes:
+    """pclr and cmap: (component, 1 by the palette, column) of each channel."""
+    entries = box(b"pclr", struct.pack(">HB", *table.shape) + b"\7" * table.shape[1] + table.tobytes())
+    return entries + box(b"cmap", b"".join(struct.pack(">HBB", *one) for one in mapped))
+
+
+def jp2(path: Path, components: Any, more: bytes, space: int = 16) -> None:
+    """A JP2 file around components (height, width, samples)."""
+    stream = imagecodecs.jpeg2k_encode(components, level=0, codecformat="j2k", reversible=True)
+    head = box(b"ihdr", struct.pack(">IIHBBBB", *components.shape, 7, 7, 0, 0))
+    head += box(b"colr", struct.pack(">BbBI", 1, 0, 0, space)) + more
+    start = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    path.write_bytes(start + box(b"jp2h", head) + box(b"jp2c", stream))
+
+
+FOUR, INDEX, TABLE = noise((40, 50, 4), "u1"), noise((40, 50, 2), "u1") & np.uint8(15), noise((16, 4), "u1")
+BY_TABLE = [(0, 1, column) for column in range(4)]
+RGB = ((0, 0, 1), (1, 0, 2), (2, 0, 3))
+JP2 = {
+    "palette": (INDEX[..., :1], palette(TABLE, *BY_TABLE) + cdef(*RGB, (3, 1, 0)), TABLE[INDEX[..., 0]], 3),
+    "alpha-first": (FOUR, cdef((0, 1, 0), (1, 0, 1), (2, 0, 2), (3, 0, 3)), FOUR[..., [1, 2, 3, 0]], 3),
+    "blue-first": (FOUR, cdef((0, 0, 3), (1, 0, 2), (2, 0, 1), (3, 1, 0)), FOUR[..., [2, 1, 0, 3]], 3),
+    "multiplied": (FOUR, cdef(*RGB, (3, 2, 0)), FOUR, 3),
+    "five": (noise((40, 50, 5), "u1"), cdef(*RGB, (3, 1, 0), (4, 1, 1)), noise((40, 50, 5), "u1"), None),
+}
+
+
+@pytest.mark.parametrize("name", JP2)
+def test_jpeg2000_by_its_boxes(tmp_path: Path, name: str) -> None:
+    path, (components, more, truth, alpha) = tmp_path / "a.jp2", JP2[name]
+    jp2(path, components, more)
+    np.testing.assert_array_equal(imagecodecs.jpeg2k_decode(path.read_bytes()), truth)
+    with open_slide(path) as slide:
+        (scene,) = slide.scenes
+        assert scene.alpha == alpha
+        np.testing.assert_array_equal(scene.read_block(), truth)
+        assert slide.warnings == (
+            ["the colours are stored multiplied by their alpha, and are left so"] if name == "multiplied" else []
+        )
+
+
+def test_a_palette_for_some_of_the_components_is_refused(tmp_path: Path) -> None:
+    """GDAL gives the indices as grey."""
+    path = tmp_path / "a.jp2"
+    jp2(path, INDEX, palette(TABLE[:, :3], *BY_TABLE[:3], (1, 0, 0)) + cdef(*RGB, (3, 1, 0)))
+    with pytest.raises(Unsupported, match="palette for some"):
+        open_slide(path)
