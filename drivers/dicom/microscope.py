@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -29,7 +30,7 @@ def channels_of(places: Places) -> tuple[Channel, ...]:
     for name in paths:
         path = described.get(name)
         channel = Channel() if path is None else _channel(path, len(paths) > 1)
-        found += [channel] * samples
+        found += [replace(channel, inverted=parts[0].facts.shown_inverted)] * samples
     return tuple(found)
 
 

@@ -36,9 +36,7 @@ def ordinary_scene(part: Part, name: str, warnings: list[str]) -> Scene:
         levels=[stacked_level(part, shape)],
         rgb=facts.rgb,
         alpha=facts.alpha,
-        channels=(*RGB_CHANNELS, ALPHA)[: facts.samples]
-        if facts.rgb
-        else (Channel(inverted=facts.inverted and facts.dtype.kind != "u"),),
+        channels=(*RGB_CHANNELS, ALPHA)[: facts.samples] if facts.rgb else (Channel(inverted=facts.shown_inverted),),
         pixel_size=PixelSize(y_um, x_um, slices or None),
         time_step_s=milliseconds / 1000 if timed and milliseconds is not None else None,
         significant_bits=facts.bits if facts.bits < facts.dtype.itemsize * 8 else None,

@@ -75,6 +75,11 @@ class PixelFacts:
         return self.photometric == "MONOCHROME1"
 
     @property
+    def shown_inverted(self) -> bool:
+        """Whether only the display is to be inverted: signed values are given as they are stored."""
+        return self.inverted and self.dtype.kind != "u"
+
+    @property
     def notes(self) -> list[str]:
         """What is to be said of it."""
         if not self.inverted:

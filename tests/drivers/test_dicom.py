@@ -465,6 +465,28 @@ def test_a_large_uncompressed_frame_is_read_in_bands(tmp_path: Path) -> None:
         np.testing.assert_array_equal(whole(level)[:, 0, 0], np.stack(frames)[..., 0])
 
 
+@pytest.mark.parametrize(("dtype", "paths"), [("u1", 1), ("u2", 2), ("i2", 1), ("i2", 2)])
+def test_white_is_zero_of_whole_slides(tmp_path: Path, dtype: str, paths: int) -> None:
+    """Unsigned values are inverted; signed ones are as pydicom reads them, and are told to be shown inverted."""
+    frames = [noise((64, 64, 1), dtype) for _ in range(paths)]
+    wsi = Wsi(size=(64, 64), tile=(64, 64), codec="none", steps=(), paths=paths, dtype="u2", roles=())
+    file = make_wsi(tmp_path / "x.dcm", wsi)
+    data = pydicom.dcmread(file)
+    data.PhotometricInterpretation, data.PixelRepresentation = "MONOCHROME1", int(dtype[0] == "i")
+    data.BitsAllocated = data.BitsStored = frames[0].dtype.itemsize * 8
+    data.HighBit = data.BitsStored - 1
+    data.PixelData = b"".join(frame.tobytes() for frame in frames)
+    data["PixelData"].VR = "OB" if dtype == "u1" else "OW"
+    data.save_as(file)
+    stored = pydicom.dcmread(file).pixel_array.reshape(paths, 64, 64)
+    with open_slide(file) as slide:
+        signed = dtype == "i2"
+        want = stored if signed else np.iinfo(dtype).max - stored
+        np.testing.assert_array_equal(shown(slide.scenes[0].levels[0]).transpose(2, 0, 1), want)
+        assert [channel.inverted for channel in slide.scenes[0].channels] == [signed] * paths
+        assert any("omero" in warning for warning in slide.warnings) == signed
+
+
 def test_white_is_zero_palettes_planes_and_chroma(tmp_path: Path) -> None:
     grey = [noise((20, 30, 1), "u1")]
     inverted = write(tmp_path / "inverted.dcm", ordinary(grey, PhotometricInterpretation="MONOCHROME1"), grey)
