@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from drivers.errors import Damaged
-from drivers.model import Channel, PlaneFacts, Position, Scene
+from drivers.model import RGB_CHANNELS, Channel, PlaneFacts, Position, Scene
 
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{NAMESPACE} {NAMESPACE}/ome.xsd"
@@ -265,6 +265,7 @@ def _patched(root: ET.Element, scenes: Sequence[tuple[Scene, str]], privacy: str
         if _local(element) in ("Pixels", "Channel"):
             _only_numbers(element)
         if _local(element) == "Pixels":
+            _split_channels(element)
             _only_metadata(element)
     return Document(_text(root), sorted(removed))
 
@@ -276,6 +277,40 @@ def _set_channels(image: ET.Element, count: int) -> None:
         if len(channels) == 1 and channels[0].get("SamplesPerPixel") == pixels.get("SizeC") == str(count + 1):
             channels[0].set("SamplesPerPixel", str(count))
             pixels.set("SizeC", str(count))
+
+
+def _split_channels(pixels: ET.Element) -> None:
+    """A Channel of several samples as so many Channels of one, as `_channels` writes them: the arrays hold planes."""
+    first: dict[str, str] = {}
+    written = 0
+    for number, channel in enumerate([e for e in pixels if _local(e) == "Channel"]):
+        count, at = channel.get("SamplesPerPixel", "1"), list(pixels).index(channel)
+        parts = _parts(channel, int(count) if count.isdecimal() else 1)
+        for offset, part in enumerate(parts[1:], 1):
+            pixels.insert(at + offset, part)
+        first[str(number)] = str(written)
+        written += len(parts)
+        if len(parts) > 1:
+            pixels.attrib.pop("Interleaved", None)
+    for plane in (e for e in pixels if _local(e) == "Plane"):
+        plane.set("TheC", first.get(plane.get("TheC", ""), plane.get("TheC", "0")))
+
+
+def _parts(channel: ET.Element, count: int) -> list[ET.Element]:
+    """The Channel itself, which becomes the first sample, and those of the other samples; three or four are colours."""
+    if count < 2:
+        return [channel]
+    about = {key: value for key, value in channel.attrib.items() if key not in ("ID", "Color")}
+    own, colors = channel.get("ID", "Channel"), (RGB_CHANNELS if count in (3, 4) else ())
+    others = [ET.Element(channel.tag, {"ID": f"{own}:{i}", **about}) for i in range(1, count)]
+    parts = [channel, *others]
+    channel.attrib.pop("Color", None)
+    for i, part in enumerate(parts):
+        part.set("SamplesPerPixel", "1")
+        if i < len(colors):
+            part.set("Color", str(_color(colors[i].color)))
+            part.attrib.setdefault("Name", colors[i].name or "")
+    return parts
 
 
 def _local(element: ET.Element) -> str:

@@ -281,6 +281,29 @@ def test_storage_is_taken_out_and_metadata_stay(tmp_path: Path, privacy: str) ->
     assert violations(store) == []
 
 
+def test_a_channel_of_several_samples_is_written_as_so_many_channels(tmp_path: Path) -> None:
+    """The array has planes: readers that take a Channel for one of them (Bio-Formats, raw2ometiff) need as many."""
+    grey = '<Channel ID="Channel:0:1" SamplesPerPixel="1" Name="DAPI" Color="65535"/>'
+    source = SOURCE.replace(
+        'SamplesPerPixel="1" Name="GFP" EmissionWavelength="509.0"/>', f'SamplesPerPixel="3" Color="-1"/>{grey}'
+    )
+    source = source.replace('SizeZ="1" SizeC="1"', 'Interleaved="true" SizeZ="1" SizeC="4"', 1)
+    source = source.replace("ExposureTime", 'DeltaT="7.0" ExposureTime').replace(
+        "</Pixels>", '<Plane TheC="1" TheT="0" TheZ="0" ExposureTime="0.25"/></Pixels>', 1
+    )
+    schema().assertValid(parsed(source))
+    facts = Facts(ome_xml=source, ome_image=0)
+    converted(slide_of(tmp_path, memory_scene(pyramid(texture((1, 4, 1, 70, 90))), facts=facts)), tmp_path / "x.zarr")
+    pixels = read(tmp_path / "x.zarr").images[0].pixels
+    assert [(c.samples_per_pixel, c.name, c.color.as_hex()) for c in pixels.channels] == [
+        (1, "Red", "#f00"), (1, "Green", "#0f0"), (1, "Blue", "#00f"), (1, "DAPI", "#00f"),
+    ]  # fmt: skip
+    assert len({c.id for c in pixels.channels}) == pixels.size_c == 4
+    assert [(p.the_c, p.exposure_time) for p in pixels.planes] == [(0, 0.5), (3, 0.25)]
+    assert not pixels.interleaved
+    assert violations(tmp_path / "x.zarr") == []
+
+
 def test_personal_data_go_unless_kept(tmp_path: Path) -> None:
     personal = ("Ada", "Patientname", "ada@example.org", "Jane Roe", "4711", "Experimenter", "AnnotationRef")
     dated = ("2021-02-03", "SN-777", "LENS-9")
