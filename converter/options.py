@@ -18,7 +18,7 @@ class Options(BaseModel):
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     layout: Literal["auto", "image", "bioformats2raw"] = "auto"
     scenes: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
-    """Indices or names; "all"."""
+    """Indices, ranges of them (2-5, both ends; 2- to the last) or names; "all"."""
     levels: Literal["dyadic", "native"] = "dyadic"
     native_levels: Literal["auto", "never", "always"] = "auto"
     codec: str = "blosc-zstd-1"

@@ -17,9 +17,19 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     "qupath": {"ome_zarr": "0.4"},
     "omero": {"ome_zarr": "0.4", "layout": "bioformats2raw"},
     "fast": {"codec": "blosc-lz4-5"},
-    "small": {"codec": "blosc-zstd-9"},
+    "small": {"codec": "blosc-zstd-5"},
     "strict": {"privacy": "strict", "associated": ("none",)},
 }
+
+REASONS: Mapping[str, str] = {
+    "default": "OME-Zarr 0.5 in shards: few objects, for viewers and libraries of today",
+    "qupath": "OME-Zarr 0.4, one image a store: for QuPath and others that read no 0.5 yet",
+    "omero": "OME-Zarr 0.4 in the layout of bioformats2raw: for OMERO and Bio-Formats",
+    "fast": "a codec that takes less time and more room: for scratch disks and fast networks",
+    "small": "some 2 to 3 % fewer bytes of tissue for 3.5 times the CPU of encoding: more costs far more",
+    "strict": "no dates, no serial numbers, no associated images: for data that leave the house",
+}
+"""What each profile is for."""
 
 
 def bind(profile: str | None, given: Mapping[str, Any]) -> Options:

@@ -25,7 +25,7 @@ app = typer.Typer(
     name="slidemill",
     help="Microscopy and whole-slide images to OME-Zarr: right, complete, fast, published only when whole.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -99,6 +99,21 @@ def _fail(error: BaseException, as_json: bool) -> int:
     from flows.commands.printing import fail
 
     return fail(error, None, as_json)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from converter.version import product_version
+
+        print(f"slidemill {product_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")] = False,
+) -> None:
+    """Microscopy and whole-slide images to OME-Zarr: right, complete, fast, published only when whole."""
 
 
 @app.command()
@@ -256,6 +271,17 @@ def drivers(as_json: options.Json = False) -> int:
 
     found = driver_list()
     print_found(as_json, {"drivers": found}, driver_lines(found))
+    return 0
+
+
+@app.command()
+def profiles(as_json: options.Json = False) -> int:
+    """The named profiles for --profile: what each is for, and the options it sets."""
+    from flows.commands.listing import profile_lines, profile_list
+    from flows.commands.printing import print_found
+
+    found = profile_list()
+    print_found(as_json, {"profiles": found}, profile_lines(found))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from converter.receipt import in_axes
 from drivers.geometry import Shape
 from drivers.model import Slide
 
+_RANGE = re.compile(r"(\d{1,9})-(\d{1,9})?")
 _BASE_MEMORY = 150 << 20
 _JOB_COPIES = 3.0
 _LOSSY = {"jpeg", "jpeg2000", "webp", "jpegxr"}
@@ -128,19 +130,25 @@ def choose_scenes(slide: Slide, options: Options) -> list[int]:
     """Indices of the scenes that `--scenes` names, in the slide's order for "all". Raises OptionError."""
     if options.scenes == ("all",):
         return list(range(len(slide.scenes)))
+    chosen = [index for word in options.scenes for index in _named(slide, word)]
+    return list(dict.fromkeys(chosen))
+
+
+def _named(slide: Slide, word: str) -> Sequence[int]:
+    """Indices that one word means: an index, a name, or a range (2-5 with both ends, 2- to the last). Raises OptionError."""
     names = [scene.name for scene in slide.scenes]
-    chosen: list[int] = []
-    for word in options.scenes:
-        if word.isdecimal() and int(word) < len(names):
-            found = int(word)
-        elif names.count(word) == 1:
-            found = names.index(word)
-        else:
-            known = ", ".join(f"{i} ({name})" for i, name in enumerate(names[:20]))
-            raise OptionError(f"scene {word!r} is not in {slide.path.name}, or is ambiguous; there are: {known}")
-        if found not in chosen:
-            chosen.append(found)
-    return chosen
+    if word.isdecimal() and int(word) < len(names):
+        return [int(word)]
+    if names.count(word) == 1:
+        return [names.index(word)]
+    found = _RANGE.fullmatch(word)
+    if found is not None and word not in names:
+        first, last = int(found[1]), int(found[2] or len(names) - 1)
+        if first <= last < len(names):
+            return range(first, last + 1)
+        raise OptionError(f"scenes {word!r} are not all in {slide.path.name}: it has the scenes 0 to {len(names) - 1}")
+    known = ", ".join(f"{i} ({name})" for i, name in enumerate(names[:20]))
+    raise OptionError(f"scene {word!r} is not in {slide.path.name}, or is ambiguous; there are: {known}")
 
 
 def _warnings(slide: Slide, chosen: Sequence[int], images: Sequence[ImagePlan]) -> list[str]:

@@ -6,10 +6,12 @@ a time: opening, planning, checking and publishing them is work for one thread e
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from converter.convert import Conversion, convert
@@ -25,6 +27,7 @@ from flows.outcome import KNOWN, error_json, exit_code, interrupted, unexpected
 
 SMALL_BYTES = 50 << 20
 """Slides up to this size share the threads; the service's `small_bytes` is the same."""
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,9 @@ class _Batch:
                 if threads == self.threads:
                     self._end(i, self._one(i, threads))
                 else:
-                    self._stops[i] = threading.Event()
-                    self._running[pool.submit(self._one, i, threads)] = (i, threads)
+                    with _whole():
+                        self._stops[i] = threading.Event()
+                        self._running[pool.submit(self._one, i, threads)] = (i, threads)
                 if self._stopped:
                     break
             while self._running:
@@ -124,10 +128,12 @@ class _Batch:
         return self.threads - sum(threads for _, threads in self._running.values())
 
     def _wait(self) -> None:
-        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-        for future in done:
-            outcome = future.result()
-            self._end(self._running.pop(future)[0], outcome)
+        # Not for ever: a signal that another thread was given does not wake this one, which is to see it.
+        done, _ = wait(self._running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+        with _whole():
+            for future in done:
+                outcome = future.result()
+                self._end(self._running.pop(future)[0], outcome)
 
     def _end(self, i: int, outcome: Outcome) -> None:
         self._ended[i] = outcome
@@ -153,6 +159,24 @@ class _Batch:
         del self._stops[i]
         self.screen.end(lane, outcome.receipt.status)
         return outcome
+
+
+@contextmanager
+def _whole() -> Generator[None]:
+    """Around what belongs together: an interrupt that comes between is raised behind it, so that no slide is lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda found, _frame: came.append(found)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _is_small(job: Job) -> bool:

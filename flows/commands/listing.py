@@ -1,4 +1,4 @@
-"""The list of drivers, for `slidemill drivers`."""
+"""The lists of drivers and of profiles, for `slidemill drivers` and `slidemill profiles`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from converter.profiles import PROFILES, REASONS
 from drivers.discovery import Found, find_drivers
 
 
@@ -42,3 +43,24 @@ def driver_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         else:
             library = f"{entry['library'] or '-'} {entry['version'] or ''}".strip()
             yield f"{entry['name']:12} {' '.join(entry['suffixes']):44} {library}"
+
+
+def profile_list() -> list[dict[str, Any]]:
+    """Every named profile, what it is for, and the options it sets."""
+    return [
+        {"name": name, "about": REASONS[name], "options": {key: _plain(value) for key, value in options.items()}}
+        for name, options in PROFILES.items()
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return ",".join(value) if isinstance(value, tuple) else value
+
+
+def profile_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The profiles for people."""
+    for entry in found:
+        words = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in entry["options"].items())
+        yield f"{entry['name']:8} {entry['about']}"
+        yield f"{'':8} {words or 'no option'}"
+    yield "A TOML file with the same keys is a profile, too: --profile mine.toml. What is given beside a profile wins."

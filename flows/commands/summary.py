@@ -47,12 +47,14 @@ def table_lines(outcomes: Sequence[Outcome], width: int | None) -> Iterator[str]
     """One row a slide, cut to `width` columns; of many slides those that want to be looked at."""
     receipts = [outcome.receipt for outcome in outcomes]
     rows = receipts if len(receipts) <= MOST_ROWS else [r for r in receipts if r.status == "failed" or r.warnings]
-    yield _row(("result", "seconds", "size", "objects", "notes"), "slide")
+    lines = [_row(("result", "seconds", "size", "objects", "notes"), "slide")]
     for receipt in rows[:MOST_ROWS]:
         done = receipt.status == "done"
         told = (size(receipt.bytes), str(receipt.objects)) if done else ("", "")
-        line = _row((receipt.status, f"{receipt.seconds:.1f}", *told, str(len(receipt.warnings) or "")), _last(receipt))
-        yield line if width is None else cut(line, width)
+        lines.append(
+            _row((receipt.status, f"{receipt.seconds:.1f}", *told, str(len(receipt.warnings) or "")), _last(receipt))
+        )
+    yield from (line if width is None else cut(line, width) for line in lines)
     if len(rows) > MOST_ROWS:
         yield f"and {len(rows) - MOST_ROWS} more that failed or have notes"
 

@@ -1,136 +1,192 @@
-"""Decisions are written many at a time; what is not written yet when a pass ends early is decided by the next one."""
+"""Several slides in one call: how they share the threads, what is told in which order, and what the screen shows."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+import io
+import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
 
-from flows.ledger.tables import State
-from flows.watching import asking, batch
-from flows.watching.batch import Batch
-from flows.watching.probe import Prober
-from tests.flows.parts import Bench, bench
+from converter.convert import Conversion
+from converter.errors import Cancelled
+from converter.options import Options
+from converter.receipt import Receipt
+from converter.writing.run import Amount
+from drivers.errors import Damaged
+from drivers.location import Location
+from flows.commands import batch
+from flows.commands.batch import SMALL_BYTES, Job, Outcome, convert_all
+from flows.commands.screen import Screen
+from flows.commands.summary import batch_total, counts, summary_line, table_lines
 
-COUNT = 40
+LONG_S = 60.0
+"""A wait this long means that it would never end."""
+
+
+def _wait(barrier: threading.Barrier) -> None:
+    barrier.wait()
+
+
+def receipt(slide: Location, conversion: Conversion) -> Receipt:
+    return Receipt(str(slide), "out", "done", 0.1, "1", conversion.options, bytes=10, objects=2)
+
+
+def job(name: str, size: int | None = 1) -> Job:
+    return Job(Path(name), Path("out"), size)
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Bench]:
-    found = bench(tmp_path)
-    yield found
-    found.close()
+def converting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, Conversion], None]], None]:
+    """Put something in the place of the conversion, which is told the slide's name."""
+
+    def put(does: Callable[[str, Conversion], None]) -> None:
+        def convert(slide: Location, _target: Location, conversion: Conversion) -> Receipt:
+            does(slide.name, conversion)
+            return receipt(slide, conversion)
+
+        monkeypatch.setattr(batch, "convert", convert)
+
+    return put
 
 
-@pytest.fixture
-def many(here: Bench, slide: Path) -> Bench:
-    """Slides that have been seen once, and an annotation of each."""
-    for i in range(COUNT):
-        shutil.copy(slide, here.folder / f"{i:02d}.svs")
-        (here.folder / f"{i:02d}.xml").write_text("<Annotations/>")
-    here.scan()
-    return here
+Converting = Callable[[Callable[[str, Conversion], None]], None]
 
 
-def commits(engine: Engine) -> list[int]:
-    """Counts the transactions that write, from now on."""
-    found = [0]
-
-    def count(connection: Connection) -> None:
-        found[0] += bool(connection.get_execution_options().get("writes"))
-
-    event.listen(engine, "commit", count)
+def told(jobs: list[Job], workers: int, **more: object) -> list[Outcome]:
+    found: list[Outcome] = []
+    ended = convert_all(jobs, Options(workers=workers, **more), Screen(), found.append)
+    assert ended == found
     return found
 
 
-def test_slides_that_arrive_together_are_written_together(many: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "_LONGEST_S", 60.0)  # however busy the machine is
-    written = commits(many.engine)
-    found = many.scan()
-    assert (len(found.ready), found.waiting, found.unasked) == (COUNT, 0, 0)
-    assert written[0] <= 6, "begin and end of the pass, what differs, two batches, what is no slide"
-    assert set(many.states().values()) == {"ready"}
+def test_small_slides_are_converted_at_a_time(converting: Converting) -> None:
+    both = threading.Barrier(2, timeout=LONG_S)
+    converting(lambda _name, _conversion: _wait(both))
+    outcomes = told([job(name) for name in "abcd"], workers=2)
+    assert [outcome.receipt.path for outcome in outcomes] == list("abcd")
+    assert [outcome.receipt.options.workers for outcome in outcomes] == [1, 1, 1, 1]
 
 
-def test_nothing_waits_for_long(here: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, pending = list[int](), Batch(here.engine)
-    pending.add(lambda _: seen.append(1))
-    assert seen == []
-    monkeypatch.setattr(batch, "_LONGEST_S", 0.0)
-    pending.add(lambda _: seen.append(2))
-    assert seen == [1, 2]
+def test_few_small_slides_share_all_threads(converting: Converting) -> None:
+    converting(lambda _name, _conversion: None)
+    assert [o.receipt.options.workers for o in told([job("a")], workers=8)] == [8]
+    first, *_ = told([job("a"), job("b")], workers=8)
+    assert first.receipt.options.workers == 4
 
 
-@pytest.mark.parametrize("after", [0, 5, COUNT + 20])
-def test_a_pass_that_ends_early_loses_nothing(many: Bench, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """As where the process is killed: what was not written is decided again, what was is not."""
-    really, asked = Prober.ask, [0]
+@pytest.mark.parametrize("more", [{}, {"memory": 1 << 30}])
+def test_a_large_slide_has_all_threads_to_itself(converting: Converting, more: dict[str, object]) -> None:
+    running: set[str] = set()
+    beside: dict[str, set[str]] = {}
 
-    def ask(*arguments: Any) -> Any:
-        asked[0] += 1
-        if asked[0] > after:
-            raise KeyboardInterrupt
-        return really(*arguments)
+    def does(name: str, conversion: Conversion) -> None:
+        beside[name] = set(running)
+        running.add(name)
+        assert conversion.options.workers == 3 or name != "large"
+        running.discard(name)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Prober, "ask", ask)
-        with pytest.raises(KeyboardInterrupt):
-            many.scan()
-    before = {row.id for row in many.rows()}
-    many.scan()
-    assert set(many.states()) == {f"{i:02d}.svs" for i in range(COUNT)}
-    assert set(many.states().values()) == {"ready"}
-    assert before <= {row.id for row in many.rows()}
+    converting(does)
+    small = 1 if not more else SMALL_BYTES + 1
+    outcomes = told([job("a", small), job("large", SMALL_BYTES + 1), job("unknown", None), job("b", small)], 3, **more)
+    assert [outcome.code for outcome in outcomes] == [0] * 4
+    assert beside["large"] == beside["unknown"] == set()
+    assert outcomes[2].receipt.options.workers == 3
 
 
-def test_a_ledger_that_is_away_loses_nothing(many: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_self: Batch) -> None:
-        raise OSError("away")
+def test_outcomes_come_in_the_order_of_the_slides(converting: Converting) -> None:
+    later = threading.Event()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Batch, "flush", away)
-        with pytest.raises(OSError, match="away"):
-            many.scan()
-    assert len(many.scan().ready) == COUNT
+    def does(name: str, _conversion: Conversion) -> None:
+        if name == "a":
+            assert later.wait(LONG_S)
+        if name == "b":
+            later.set()
+            raise Damaged("b: is cut short")
 
-
-def test_what_another_scan_decided_meanwhile_stays(many: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process decides everything between the answers and their transaction."""
-    really, other = Batch.flush, Bench(many.place, many.settings, many.engine, Prober(60))
-    once = [True]
-
-    def flush(self: Batch) -> None:
-        if once[0]:
-            once[0] = False
-            other.scan()
-        really(self)
-
-    monkeypatch.setattr(Batch, "flush", flush)
-    assert many.scan().ready == []
-    assert set(many.states()) == {f"{i:02d}.svs" for i in range(COUNT)}
-    other.close()
+    converting(does)
+    outcomes = told([job("a"), job("b"), Job(Path("c"), Path("out"), fault=Damaged("c: no")), job("d")], workers=2)
+    assert [(o.receipt.path, o.receipt.status, o.code) for o in outcomes] == [
+        ("a", "done", 0), ("b", "failed", 4), ("c", "failed", 4), ("d", "done", 0),
+    ]  # fmt: skip
 
 
-def test_what_is_beside_an_ended_slide_counts_even_where_a_pass_ends_early(
-    here: Bench, slide: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The slide is looked at again before the file that came is decided."""
-    shutil.copy(slide, here.folder / "a.svs")
-    here.scan(2)
-    here.change(here.row("a.svs").id, state=State.QUARANTINED, signature="of other files")
-    (here.folder / "a.txt").write_text("more of it")
-    here.scan()
+def test_an_interrupt_stops_what_runs_and_begins_nothing(converting: Converting) -> None:
+    """The slide that is done is told as done, those under way are stopped, the others are not begun."""
+    begun: list[str] = []
+    both = threading.Barrier(2, timeout=LONG_S)
 
-    def broken(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    def does(name: str, conversion: Conversion) -> None:
+        begun.append(name)
+        if name == "a":
+            return
+        if both.wait() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert conversion.stop.wait(LONG_S)
+        raise Cancelled("stopped")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(asking, "look_again", broken)
-        with pytest.raises(KeyboardInterrupt):
-            here.scan()
-    here.scan(4)
-    assert here.states() == {"a.svs": "superseded", "a.svs#1": "ready"}
+    converting(does)
+    outcomes = told([job(name) for name in "abcdef"], workers=2)
+    assert [(o.receipt.path, o.code) for o in outcomes] == [("a", 0), ("b", 130), ("c", 130)]
+    assert sorted(begun) == ["a", "b", "c"]
+    total = batch_total(outcomes, 6, 1.0)
+    assert (total["done"], total["failed"], total["not_done"]) == (1, 0, 5)
+    assert counts(total) == "1 done, 5 not done"
+
+
+# -- the screen --
+
+
+def a_screen(running: int, total: int) -> Screen:
+    screen = Screen()
+    screen.expect(total, 100 * total)
+    for i in range(3):
+        screen.end(screen.begin(Path(f"ended-{i}.svs"), 100), "failed" if i == 2 else "done")
+    for i in range(running):
+        lane = screen.begin(Path(f"{'漢字 long ' * 9}{i}.svs"), 100)
+        lane.observe("0", Amount(50, 100, 7))
+    return screen
+
+
+@pytest.mark.parametrize(("width", "height"), [(200, 50), (80, 24), (30, 6), (10, 3)])
+def test_the_live_lines_fit(width: int, height: int) -> None:
+    from rich.cells import cell_len
+
+    lines = a_screen(40, 60).lines(width, height)
+    assert len(lines) <= height
+    assert all(cell_len(line) <= width for line in lines)
+    assert not any("ended" in line for line in lines)
+
+
+def test_the_live_lines_say_where_it_is() -> None:
+    lines = a_screen(2, 22).lines(200, 24)
+    assert len(lines) == 3
+    assert lines[-1].startswith("slide 5 of 22 · 2 done · 1 failed · ")
+    assert all("50%" in line for line in lines[:-1])
+    looking = Screen()
+    looking.found(300)
+    assert looking.lines(80, 24) == ["looking for slides ... 300"]
+
+
+def test_without_a_terminal_lines_go_where_they_belong() -> None:
+    stream = io.StringIO()
+    Screen().say("a line", stream)
+    assert stream.getvalue() == "a line\n"
+
+
+# -- the end --
+
+
+def test_the_table_of_many_shows_what_wants_to_be_looked_at() -> None:
+    options = Options()
+    done = [Outcome(Receipt(f"{i}.svs", "o", "done", 1.0, "1", options, bytes=10**9, objects=7), 0) for i in range(80)]
+    noted = Outcome(Receipt("noted.svs", "o", "done", 1.0, "1", options, warnings=["w"]), 0)
+    lines = list(table_lines([*done, noted], None))
+    assert [line.split()[-1] for line in lines] == ["slide", "noted.svs"]
+    assert len(list(table_lines(done[:5], None))) == 6
+    assert all(len(line) <= 40 for line in table_lines(done[:5], 40))
+    total = batch_total(done, 80, 61.0)
+    assert summary_line(total) == "80 slides: 80 done; 80.0 GB in 560 objects, 61.0 s"

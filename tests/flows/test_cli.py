@@ -12,12 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from converter.errors import OptionError
+from converter.options import Options
+from converter.planning.slide import choose_scenes
+from drivers.model import Slide
 from flows.cli import run
 from flows.naming import store_name
 from tests.made.broken import BROKEN, NO_FILES
 from tests.made.svs import Svs, make_svs, replace_tile
+from tests.support.memory_driver import memory_level, memory_scene
 
 Made = Callable[[str, Callable[[Path], object]], Path]
 FAST = ["--chunk", "64", "--shard", "128", "--codec", "blosc-lz4-5"]
@@ -374,6 +380,56 @@ def test_bad_profile(cli: Cli, slide: Path, tmp_path: Path, text: str) -> None:
     code, found = cli.json("plan", slide, "--profile", mine)
     assert (code, found["error"]["kind"]) == (2, "usage")
     assert cli.json("plan", slide, "--profile", tmp_path / "absent.toml")[0] == 2
+
+
+def test_profiles_are_listed(cli: Cli) -> None:
+    code, found = cli.json("profiles")
+    assert code == 0
+    shape_of(found, {"profiles": [{"name": str, "about": str, "options": dict}]})
+    assert {entry["name"]: entry["options"] for entry in found["profiles"]}["qupath"] == {"ome_zarr": "0.4"}
+    code, out, err = cli("profiles")
+    assert (code, err) == (0, "")
+    assert all(entry["name"] in out for entry in found["profiles"])
+
+
+def test_version_and_short_help(cli: Cli) -> None:
+    code, out, err = cli("--version")
+    assert (code, err) == (0, "")
+    assert out.startswith("slidemill ")
+    for words in (["-h"], ["convert", "-h"], ["quarantine", "list", "-h"]):
+        code, out, _ = cli(*words)
+        assert code == 0
+        assert "Usage" in out
+
+
+def test_completion() -> None:
+    """What `--install-completion` puts into a shell asks the program in this way."""
+    environment = {"_SLIDEMILL_COMPLETE": "complete_bash", "COMP_WORDS": "slidemill insp", "COMP_CWORD": "1"}
+    program = "import sys; sys.argv = ['slidemill']; from flows.cli import main; main()"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment, cwd=ROOT)
+    assert done.stdout.split() == ["inspect"]
+
+
+def scenes_of(words: str, names: str) -> list[int]:
+    array = np.zeros((1, 1, 1, 8, 8), np.uint8)
+    scenes = [memory_scene([memory_level(array, (8, 8))], name=name) for name in names.split()]
+    return choose_scenes(Slide(Path("x"), "memory", [], scenes, {}, lambda: None), Options.model_validate({"scenes": words}))
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [("1-2", [1, 2]), ("2-", [2, 3]), ("0,2-3,3", [0, 2, 3]), ("1", [1]), ("3,0-", [3, 0, 1, 2]), ("2-2,a", [2, 0])],
+)
+def test_scene_ranges(words: str, chosen: list[int]) -> None:
+    assert scenes_of(words, "a b c d") == chosen
+    assert scenes_of("0-1", "a b 0-1") == [2]  # a scene's name is its name
+
+
+@pytest.mark.parametrize("words", ["2-1", "1-4", "4-", "-1", "1-2-3", "a-b"])
+def test_scene_ranges_that_are_none(words: str) -> None:
+    with pytest.raises(OptionError, match="x"):
+        scenes_of(words, "a b c d")
 
 
 # -- bad input --
