@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.dicom.parts import Part
-from drivers.errors import Unsupported
+from drivers.errors import DriverError, Unsupported
 
 Rows = NDArray[np.int64]
 """Optical path, focal plane, top, left, part, frame."""
@@ -32,7 +32,7 @@ def settled(at: Rows, parts: Sequence[Part], warnings: list[str]) -> Rows:
     for i in range(len(at)) if repeats.any() else ():
         if not repeats[i]:
             first = i
-        elif _stored(at[i], parts) != _stored(at[first], parts):
+        elif not _same(at[first], at[i], parts):
             raise Unsupported(f"{_both(at[first], at[i], parts)} claim the same place and differ{_ADVICE}")
         else:
             pair = int(at[first, 4]), int(at[i, 4])
@@ -77,6 +77,17 @@ def _overlapping(at: Rows, rows: int, columns: int) -> Iterator[tuple[Rows, Rows
                 if abs(int(at[k, 2]) - top) < rows and abs(int(at[k, 3]) - left) < columns:
                     yield at[k], at[i]
         cells.setdefault((path, plane, row, column), []).append(i)
+
+
+def _same(one: Rows, other: Rows, parts: Sequence[Part]) -> bool:
+    """Whether two frames are stored alike, or decode to the same pixels. One that does not decode is another."""
+    if _stored(one, parts) == _stored(other, parts):
+        return True
+    try:
+        shown = [parts[int(row[4])].decode(_stored(row, parts)) for row in (one, other)]
+    except DriverError:
+        return False
+    return shown[0].dtype == shown[1].dtype and np.array_equal(shown[0], shown[1])
 
 
 def _stored(row: Rows, parts: Sequence[Part]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,3 +127,31 @@ def test_tiles_of_vsi(tmp_path: Path) -> None:
 def test_tiles_of_vsi_that_differ(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match=r"frame_t\.ets: entries 1 and 3 of the tile table claim the same place"):
         open_slide(vsi(tmp_path / "a.vsi", [((0, 0), 10), ((1, 0), 20), ((2, 0), 30), ((1, 0), 10)]))
+
+
+@pytest.mark.parametrize("other", [{}, {"compression": "zlib"}, {"compression": "lzw", "tile": (16, 32)}, {"byteorder": ">"}])
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("asked", ["a.ome.tif", "b.ome.tif"])
+def test_the_same_pixels_in_two_codings(tmp_path: Path, *, other: dict[str, Any], same: bool, asked: str) -> None:
+    """Each file names one plane of two as its own and the other file's."""
+    names, pixels = ("a.ome.tif", "b.ome.tif"), np.random.default_rng(1).integers(0, 255, (64, 64)).astype("u2")
+    data = "".join(
+        f'<TiffData FirstZ="0" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{name}</UUID></TiffData>'
+        for name in names
+    )
+    for name, about in zip(names, ({"compression": "zstd"}, other), strict=True):
+        changed = pixels.copy()
+        changed[63, 63] += name == "b.ome.tif" and not same
+        how, order = {k: v for k, v in about.items() if k != "byteorder"}, about.get("byteorder", "<")
+        xml = XML.format(data).replace("<OME ", f'<OME UUID="urn:uuid:{name}" ').replace('SizeZ="2"', 'SizeZ="1"')
+        with tifffile.TiffWriter(tmp_path / name, ome=False, byteorder=order) as file:
+            file.write(changed, metadata=None, description=xml.replace("uint8", "uint16"), **how)
+    if not same:
+        with pytest.raises(Damaged, match=r"page 0 of [ab]\.ome\.tif and to page 0 of [ab]\.ome\.tif, which differ"):
+            open_slide(tmp_path / asked)
+        return
+    with open_slide(tmp_path / asked) as slide:
+        level = slide.scenes[0].levels[0]
+        np.testing.assert_array_equal(paint(level, Box.of(level.shape))[0, 0, 0], pixels)
+        left = "b.ome.tif" if asked == "a.ome.tif" else "a.ome.tif"
+        assert any(w.endswith(f"are copies: page 0 of {left} is left out") for w in slide.warnings), slide.warnings

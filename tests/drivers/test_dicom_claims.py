@@ -36,7 +36,7 @@ class One:
     """(top, left, focus in micrometres) of each frame."""
 
 
-def instance(place: Path, one: One) -> Path:
+def instance(place: Path, one: One, codec: str = "none") -> Path:
     """Write it."""
     data, measures, groups, optical = Dataset(), Dataset(), Dataset(), Dataset()
     data.SOPClassUID, data.Modality, data.ImageType = WHOLE_SLIDE, "SM", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
@@ -56,7 +56,7 @@ def instance(place: Path, one: One) -> Path:
         data.PerFrameFunctionalGroupsSequence = [_placed(*at) for at in one.sparse]
     for name, value in one.facts:
         setattr(data, name, value)
-    return write(place, data, [np.full((64, 64, 1), value, "u1") for value in one.values])
+    return write(place, data, [np.full((64, 64, 1), value, "u1") for value in one.values], codec)
 
 
 def _placed(top: int, left: int, focus: float | None) -> Dataset:
@@ -276,3 +276,21 @@ def _told(asked: Path) -> str:
             return " ".join(slide.warnings)
     except DriverError as error:
         return str(error)
+
+
+@pytest.mark.parametrize("codec", ["rle", "j2k", "ljpeg", "jpegls", "htj2k", "deflated", "big"])
+@pytest.mark.parametrize("last", [20, 21])
+@pytest.mark.parametrize("asked", ["a.dcm", "b.dcm"])
+def test_the_same_pixels_in_two_codings(tmp_path: Path, *, codec: str, last: int, asked: str) -> None:
+    instance(tmp_path / "a.dcm", One([10, 20]))
+    instance(tmp_path / "b.dcm", One([10, last]), codec)
+    if last != 20:
+        with pytest.raises(
+            Unsupported, match=r"[ab]\.dcm \(frame 2\) and [ab]\.dcm \(frame 2\) claim the same place and differ"
+        ):
+            open_slide(tmp_path / asked)
+        return
+    with open_slide(tmp_path / asked) as slide:
+        assert shown(slide) == [[[10, 20]]]
+        other = "b.dcm" if asked == "a.dcm" else "a.dcm"
+        assert any(w.startswith(f"{other}: frames that repeat those of {asked}") for w in slide.warnings)
