@@ -12,7 +12,7 @@ from drivers.errors import Unsupported
 _SOC_SIZ = b"\xff\x4f\xff\x51"
 _SIZ, _COD, _SOT, _SOD = 0x51, 0x52, 0x90, 0x93
 _SEARCHED_BYTES = 4096
-_ENUMERATED, _SYCC = 1, 18
+_ENUMERATED, _SRGB, _SYCC = 1, 16, 18
 
 
 def decoded_as_rgb(data: bytes) -> bool:
@@ -25,7 +25,7 @@ def decoded_as_rgb(data: bytes) -> bool:
     start = codestream(data)
     if start is None:
         return False
-    if _says_sycc(data[:start]):
+    if _space(data[:start]) == _SYCC:
         return True
     for marker, body in _segments(data, start + 2):
         if marker == _SIZ and _reduced(body):
@@ -95,7 +95,14 @@ def _reduced(siz: bytes) -> bool:
     return len(steps) >= 3 and any(step != steps[0] for step in steps[1:3])
 
 
-def _says_sycc(boxes: bytes) -> bool:
+def says_srgb(data: bytes) -> bool:
+    """Whether a JP2 box in front of the stream says that its colours are sRGB."""
+    start = codestream(data)
+    return start is not None and _space(data[:start]) == _SRGB
+
+
+def _space(boxes: bytes) -> int | None:
+    """The enumerated colour space of the `colr` box."""
     at = boxes.find(b"colr")
     body = boxes[at + 4 : at + 11]  # method, precedence, approximation, enumerated colour space
-    return at >= 0 and len(body) == 7 and body[0] == _ENUMERATED and int.from_bytes(body[3:], "big") == _SYCC
+    return int.from_bytes(body[3:], "big") if at >= 0 and len(body) == 7 and body[0] == _ENUMERATED else None

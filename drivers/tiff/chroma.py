@@ -33,7 +33,10 @@ LOGL, LOGLUV = 32844, 32845
 YCBCR, CIELAB, ICCLAB = 6, 8, 9
 _CODECS = {1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _SAMPLES, _COUNTS, _FORMAT = 258, 259, 262, 273, 277, 279, 339
-_COPIED = (266, 317, 529, 530, 531, 532)
+_SPARE = 1 << 16
+"""Bytes that may follow the pixels of a strip."""
+_FILL_ORDER = 266
+_COPIED = (_FILL_ORDER, 317, 529, 530, 531, 532)
 """FillOrder, Predictor, YCbCrCoefficients, YCbCrSubSampling, YCbCrPositioning, ReferenceBlackWhite."""
 
 
@@ -109,8 +112,28 @@ class _Reduced:
             _SAMPLES: (3, [3]),
         }
         across, down = self.chroma
+        row = -(-width // across) * (across * down + 2)
+        self._check(data, -(-height // down) * row, -(-self.size[0] // down) * row)
         whole = height + -height % down, width + -width % across  # libtiff refuses images smaller than a block of chroma
         return (_by_libtiff(small_tiff(self.order, whole, tags, data))[None, :height, :width],)
+
+    def _check(self, data: bytes, needed: int, most: int) -> None:
+        """Raise Damaged where the stream does not decode to as much: libtiff's RGBA reader shows black for what it lacks.
+
+        `most` bytes, and some more, may come: the last strip may have rows that the image has not.
+        """
+        import imagecodecs
+
+        codec = _CODECS[self.compression]
+        if codec == "lzw" and data[:1] == b"\0" and data[1:2] and data[1] & 1:  # as written before TIFF 5: libtiff knows it
+            return
+        try:
+            stream = imagecodecs.bitorder_decode(data) if dict(self.tags).get(_FILL_ORDER) == (3, (2,)) else data
+            found = len(stream if codec == "none" else getattr(imagecodecs, f"{codec}_decode")(stream, out=most + _SPARE))
+        except Exception as error:
+            raise Damaged(f"the {codec} stream does not decode: {' '.join(str(error).split())[:160]}") from error
+        if found < needed:
+            raise Damaged(f"holds {found} bytes where its pixels need {needed}")
 
 
 def small_tiff(order: str, size: tuple[int, int], tags: Mapping[int, Numbers], data: bytes) -> bytes:
@@ -145,22 +168,21 @@ def _by_libtiff(data: Any, index: int = 0) -> Pixels:
 
 
 def _log(page: TiffPage) -> Decode:
-    """Decodes SGI's LogLuv to CIE XYZ in 32-bit floats, as libtiff's codec does. Raises Unsupported."""
+    """Decodes SGI's LogLuv to CIE XYZ, and LogL to its Y, in 32-bit floats, as libtiff's codec does. Raises Unsupported."""
     compression, photometric = int(page.compression), int(page.photometric)
-    if compression in (SGILOG, SGILOG24) and photometric == LOGL:
-        # libtiff gives its codes here, not luminance: measured with imagecodecs 2026.10.10
-        raise Unsupported("LogL (luminance alone in SGILOG) is decoded by no library here; convert it to floats first")
-    if compression not in (SGILOG, SGILOG24) or photometric != LOGLUV:
-        raise Unsupported(f"photometric interpretation {photometric} in compression {compression} is no LogLuv")
-    if page.samplesperpixel != 3 or page.planarconfig == 2:
+    samples = {(SGILOG, LOGL): 1, (SGILOG, LOGLUV): 3, (SGILOG24, LOGLUV): 3}.get((compression, photometric))
+    if samples is None:
+        raise Unsupported(f"photometric interpretation {photometric} in compression {compression} is no LogLuv and no LogL")
+    if page.samplesperpixel != samples or (samples > 1 and page.planarconfig == 2):
         raise Unsupported(f"LogLuv in {page.samplesperpixel} samples per pixel, or in separate planes, is not read")
-    return _Log(page.parent.byteorder, compression, _size(page), page.imagelength, page.is_tiled)
+    return _Log(page.parent.byteorder, compression, samples, _size(page), page.imagelength, page.is_tiled)
 
 
 @dataclass(frozen=True, slots=True)
 class _Log:
     order: str
     compression: int
+    samples: int
     size: tuple[int, int]
     image_height: int
     tiled: bool
@@ -172,14 +194,14 @@ class _Log:
         if not self.tiled:
             height = min(height, self.image_height - index * height)
         tags: dict[int, Numbers] = {
-            _BITS: (3, [16] * 3),
+            _BITS: (3, [32] * self.samples),  # libtiff gives floats where floats are said to be stored (LogL16GuessDataFmt)
             _COMPRESSION: (3, [self.compression]),
-            _PHOTOMETRIC: (3, [LOGLUV]),
-            _SAMPLES: (3, [3]),
-            _FORMAT: (3, [2] * 3),
+            _PHOTOMETRIC: (3, [LOGLUV if self.samples == 3 else LOGL]),
+            _SAMPLES: (3, [self.samples]),
+            _FORMAT: (3, [3] * self.samples),
         }
         pixels: Any = imagecodecs.tiff_decode(small_tiff(self.order, (height, width), tags, data))
-        return (pixels.reshape(1, height, width, 3),)
+        return (pixels.reshape(1, height, width, self.samples),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import numpy as np
 from drivers.errors import Damaged, Unsupported
 from drivers.model import ALPHA, RGB_CHANNELS, Channel
 from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of
-from drivers.tiff.chroma import CIELAB, ICCLAB, LOGLUV, OLD_JPEG, YUYV, Lab, is_reduced
+from drivers.pictures.jpeg2000 import decoded_as_rgb, says_srgb
+from drivers.tiff.chroma import CIELAB, ICCLAB, LOGL, LOGLUV, OLD_JPEG, YUYV, Lab, is_reduced
 from drivers.tiff.level import Convert, LevelFacts
 from drivers.tiff.metadata import tag, text
 from drivers.tiff.storage import GIVE_RGB, JPEG, JPEG2000
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, SEPARATED, YCBCR = range(7)
 _PHOTOMETRIC = 262
 _YCBCR_JPEG2000 = 33003
-_SOFTWARE, _BIOFORMATS = 305, "OME Bio-Formats"
+_DESCRIPTION, _SOFTWARE, _BIOFORMATS = 270, 305, "OME Bio-Formats"
+_LOOKED_AT = 1 << 16
+"""Bytes of a stream that are read for what it says of its colour."""
 _ASSOCIATED = 1
 _ALPHA = {_ASSOCIATED, 2, 999}
 """Associated, unassociated, and what Corel wrote for the latter (libtiff reads it so)."""
@@ -29,6 +32,11 @@ _UINT8 = np.dtype("u1")
 _INKS = tuple(Channel(name) for name in ("Cyan", "Magenta", "Yellow", "Black"))
 _FROM_LAB = "the colours are stored as Lab and written as 8-bit RGB, as libtiff converts them"
 _FROM_LOG = "the pixels are stored as LogLuv and written as 32-bit CIE XYZ, as libtiff decodes them"
+_FROM_LOG_L = "the pixels are stored as LogL and written as 32-bit luminance (CIE Y), as libtiff decodes them"
+_BY_NUMBER = (
+    "compression 33003 says YCbCr, the tags say RGB and the JPEG 2000 stream says nothing: converted from YCbCr, as "
+    "OpenSlide and libvips read it; Bio-Formats would show the samples as stored"
+)
 _WRITTEN_INVERTED = "a bilevel image stored as WhiteIsZero: its values are inverted, 0 is black and 1 is white"
 _MULTIPLIED = "the colours are stored multiplied by their alpha (associated alpha), and are left so"
 
@@ -79,7 +87,9 @@ def samples_of(page: TiffPage, *, indexed: bool = False) -> Samples:
     if dtype.kind == "c":
         raise Unsupported("complex samples are not read; write magnitude or real and imaginary part as channels")
     photometric = _photometric(page)
-    read = {YCBCR: _ycbcr, CIELAB: _lab, ICCLAB: _lab, LOGLUV: _log}.get(YCBCR if page.compression == YUYV else photometric)
+    read = {YCBCR: _ycbcr, CIELAB: _lab, ICCLAB: _lab, LOGLUV: _log, LOGL: _log}.get(
+        YCBCR if page.compression == YUYV else photometric
+    )
     if read is not None:
         return read(page)
     if photometric == PALETTE:
@@ -205,18 +215,37 @@ def _rgb(page: TiffPage, *, ome: bool) -> Samples:
     raw2ometiff and QuPath, which write with it.
     """
     count, alpha, dtype = page.samplesperpixel, _alpha(page, 3), _plain(page)
-    colour, software = count == 3 or alpha is not None, text(page.parent.pages.first, _SOFTWARE) or ""
+    colour = count == 3 or alpha is not None
+    ycbcr, told = (False, ()) if page.compression != _YCBCR_JPEG2000 or count != 3 or ome else _by_number(page)
     return Samples(
         channels=count,
         dtype=dtype,
         rgb=colour,
         significant_bits=_bits(page),
         white=colour and dtype == _UINT8 and _bits(page) is None,
-        warnings=_opacity(page, alpha),
+        warnings=(*_opacity(page, alpha), *told),
         alpha=alpha,
         described=_words(page, RGB_CHANNELS[:count], alpha),
-        ycbcr=page.compression == _YCBCR_JPEG2000 and count == 3 and not (ome or software.startswith(_BIOFORMATS)),
+        ycbcr=ycbcr,
     )
+
+
+def _by_number(page: TiffPage) -> tuple[bool, tuple[str, ...]]:
+    """(whether RGB of compression 33003 is YCbCr where its stream has no component transform, warnings).
+
+    Aperio writes YCbCr and the tag RGB; Bio-Formats writes RGB. Of other writers, a JP2 box that says sRGB is believed.
+    """
+    first = page.parent.pages.first
+    if (text(first, _SOFTWARE) or "").startswith(_BIOFORMATS):
+        return False, ()
+    if (text(first, _DESCRIPTION) or "").startswith("Aperio"):
+        return True, ()
+    file = page.parent.filehandle
+    file.seek(int(page.dataoffsets[0]) if page.dataoffsets else 0)
+    stream = file.read(_LOOKED_AT)
+    if says_srgb(stream):
+        return False, ()
+    return True, () if decoded_as_rgb(stream) else (_BY_NUMBER,)
 
 
 def _cmyk(page: TiffPage) -> Samples:
@@ -266,8 +295,10 @@ def _lab(page: TiffPage) -> Samples:
     )
 
 
-def _log(_page: TiffPage) -> Samples:
-    """LogLuv as the CIE XYZ that it codes: floats, not multiplied by the tag StoNits."""
+def _log(page: TiffPage) -> Samples:
+    """LogLuv as the CIE XYZ that it codes, LogL as its Y: floats, not multiplied by the tag StoNits."""
+    if int(page.photometric) == LOGL:
+        return Samples(1, np.dtype("f4"), described=(Channel("Y"),), warnings=(_FROM_LOG_L,))
     return Samples(3, np.dtype("f4"), described=tuple(Channel(name) for name in "XYZ"), warnings=(_FROM_LOG,))
 
 

@@ -141,6 +141,24 @@ def test_reduced_chroma(tmp_path: Path, case: Case) -> None:
         assert np.abs(found.astype(int) - np.asarray(known)).max() <= 2
 
 
+@pytest.mark.parametrize("codec", ["none", "lzw", "deflate", "packbits", "zstd"])
+def test_a_damaged_stream_of_reduced_chroma_is_never_shown_black(tmp_path: Path, codec: str) -> None:
+    case = next(case for case in CASES if case.codec == codec and not case.tile and not case.tags)
+    path = tmp_path / "a.tif"
+    write(path, case)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        at, start, count = page.tags[279].valueoffset, page.dataoffsets[0], page.databytecounts[0]
+    data = bytearray(path.read_bytes())
+    if codec == "deflate":
+        data[start : start + count] = b"\xa5" * count
+    else:
+        data[at : at + 4] = (count // 2).to_bytes(4, "big" if case.order == ">" else "little")
+    path.write_bytes(data)
+    with pytest.raises(Damaged):
+        shown(path)
+
+
 @pytest.mark.parametrize("name", ["tiff/libvips-subsampled.tif", "broken/pillow-old-style-jpeg-compression.tif"])
 def test_shared_samples_as_others_show_them(name: str) -> None:
     path = SHARED_SAMPLES / name

@@ -95,6 +95,36 @@ def test_reduced_images_of_bioformats_are_as_its_first_page(tmp_path: Path) -> N
         assert len(slide.scenes[0].levels) == 2
 
 
+@pytest.mark.parametrize(
+    ("about", "said", "photometric", "transform", "boxes", "stored", "told"),
+    [
+        (None, None, "rgb", False, None, "ycbcr", True),  # nothing but the number: as OpenSlide and libvips, with a word
+        (None, None, "rgb", True, None, "rgb", False),  # the stream tells: its transform
+        (None, None, "rgb", False, "srgb", "rgb", False),  # the stream tells: its colour box
+        (None, None, "ycbcr", False, None, "ycbcr", False),  # the tag tells
+        (APERIO, None, "rgb", False, None, "ycbcr", False),  # the writer tells
+        (None, "OME Bio-Formats 8.0", "rgb", False, None, "rgb", False),
+    ],
+)
+def test_33003_by_the_stream_the_tags_and_the_writer(
+    tmp_path: Path,
+    *,
+    about: str | None,
+    said: str | None,
+    photometric: str,
+    transform: bool,
+    boxes: str | None,
+    stored: str,
+    told: bool,
+) -> None:
+    samples = ycbcr(picture()) if stored == "ycbcr" else picture()
+    stream = j2k(samples, mct=transform, jp2=boxes is not None, space=boxes)
+    path = tiff(tmp_path / "x.tif", stream, 33003, photometric, about, software=said)
+    near(read(path), picture(), 3 if stored == "ycbcr" else 0)
+    with open_slide(path) as slide:
+        assert any("compression 33003 says YCbCr, the tags say RGB" in w for w in slide.warnings) == told
+
+
 @pytest.mark.parametrize("name", [name for name in READ if "444" not in name])
 def test_vsi(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     near(read(ets(tmp_path / "x.vsi", STREAMS[name], monkeypatch)), quarters())
