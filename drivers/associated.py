@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from drivers.errors import CutShort, DriverError, Incomplete, Unreadable
 from drivers.model import Scene
 
+OF_THE_FILE = (CutShort, Incomplete, Unreadable)
+"""Errors that are no matter of one image."""
+
 
 def associated_images(makers: Mapping[str, Callable[[], Scene]], warnings: list[str]) -> dict[str, Scene]:
     """The images by role, of those that can be read; the others are named in `warnings`.
@@ -17,7 +20,7 @@ def associated_images(makers: Mapping[str, Callable[[], Scene]], warnings: list[
     for role, make in makers.items():
         try:
             found[role] = make()
-        except (CutShort, Incomplete, Unreadable):
+        except OF_THE_FILE:
             raise
         except DriverError as error:
             warnings.append(left_out(role, error))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SIBLINGS = 1000
 """Files of a folder at most that are asked for their UUID, in the order of their names."""
-_ENDS = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".companion.ome", ".ome.xml")
+_ENDS = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".ome", ".xml")
 _OWN = re.compile(rb"<(?:\w+:)?OME\s[^>]*?\bUUID\s*=\s*[\"']([^\"'<>]*)[\"']")
 
 
@@ -124,6 +124,26 @@ def with_uuid(path: Path, uuid: str) -> Path | None:
             f"belongs to a set; which of {', '.join(found[:5])} it means is not known: they have one UUID, {uuid}"
         )
     return path.parent / found[0] if found else None
+
+
+def master_of(path: Path, name: str | None, uuid: str | None, warnings: list[str]) -> Path:
+    """The file with the OME-XML that a BinaryOnly of `path` means: of that name, unless another one has the UUID.
+
+    Raises Incomplete where none is there.
+    """
+    there = bool(name) and os.path.lexists(path.parent / (name or ""))
+    own = _uuid_of(path.parent, name) if name and there else None
+    if name and there and (uuid is None or own is None or _same(own, uuid)):
+        return confined(path.parent, name)
+    renamed = with_uuid(path, uuid) if uuid else None
+    if renamed is not None:
+        warnings.append(f"{renamed.name} is {name or 'the metadata file'} by its UUID, under another name")
+        return renamed
+    if not name:
+        raise Incomplete(f"belongs to a set whose OME-XML lies in the file with UUID {uuid}, which is not there")
+    if there:
+        warnings.append(f"{name} has another UUID than the one this file asks for")
+    return confined(path.parent, name)
 
 
 def _uuid_of(folder: Path, name: str) -> str | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drivers.errors import Damaged, Unsupported
+from drivers.associated import OF_THE_FILE, left_out
+from drivers.errors import Damaged, DriverError
 from drivers.files import closed_on_error, open_source, read_head
 from drivers.limits import LIMITS, check
 from drivers.members.files import confined
@@ -28,7 +29,7 @@ from drivers.metadata.xmltree import child, parse_xml
 from drivers.model import Scene, Slide
 from drivers.ometiff.claims import Planes
 from drivers.ometiff.described import channels_for, named
-from drivers.ometiff.files import FileSet, names_of
+from drivers.ometiff.files import FileSet, master_of, names_of
 from drivers.ometiff.planes import claimed_by, planes_of, runs_of
 from drivers.ometiff.reduced import Reduced, masks_in_chain, reduced_in_chain
 from drivers.ometiff.stacks import Group, groups_of, levels_of
@@ -85,8 +86,9 @@ def _nothing() -> None:
 
 def _slide(path: Path, file: OpenTiff) -> Slide:
     own = parse_xml(text(file.tiff.pages.first, 270) or "")
-    xml, root, extra = _document(path, text(file.tiff.pages.first, 270) or "", own)
-    return _closing(path, FileSet(file, own.get("UUID"), names_of(root)), (xml, root), extra)
+    told: list[str] = []
+    xml, root, extra = _document(path, text(file.tiff.pages.first, 270) or "", own, told)
+    return _closing(path, FileSet(file, own.get("UUID"), names_of(root), warnings=told), (xml, root), extra)
 
 
 def _closing(path: Path, files: FileSet, document: tuple[str, Element], extra: list[Path]) -> Slide:
@@ -99,13 +101,13 @@ def _closing(path: Path, files: FileSet, document: tuple[str, Element], extra: l
         raise
 
 
-def _document(path: Path, xml: str, own: Element) -> tuple[str, Element, list[Path]]:
+def _document(path: Path, xml: str, own: Element, warnings: list[str]) -> tuple[str, Element, list[Path]]:
     """The OME-XML of the set: the file's own, or that of the file which BinaryOnly refers to, then with its path."""
     reference = child(own, "BinaryOnly")
-    name = reference.get("MetadataFile") if reference is not None else None
-    if not name:
+    name, uuid = (None, None) if reference is None else (reference.get("MetadataFile"), reference.get("UUID"))
+    if not name and not uuid:
         return xml, own, []
-    companion = confined(path.parent, name)
+    companion = master_of(path, name, uuid, warnings)
     xml = _companion_xml(companion)
     return xml, parse_xml(xml), [companion]
 
@@ -134,10 +136,10 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
         role = _ROLES.get((p.name or "").lower()) if len(images) > 1 else None
         try:
             scene = _scene(path, p, groups_of(p, planes, files, chained), document, files)
-        except Unsupported as error:
-            if role is None:
+        except DriverError as error:
+            if role is None or isinstance(error, OF_THE_FILE):
                 raise
-            files.warnings.append(f"the {role} image cannot be read and is left out: {error}")
+            files.warnings.append(left_out(role, error))
             continue
         found = masked(scene, masks, files.main.source)
         scene, files.warnings[:] = found.scene, [*files.warnings, *found.warnings]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from drivers.associated import associated_images
 from drivers.errors import DriverError, Incomplete, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.location import Location, Remote, Url
@@ -97,7 +99,7 @@ def _slide(files: Files, path: Location) -> Slide:
     if not scenes:
         raise Unsupported("is a Zarr group without OME-Zarr images (no multiscales, series or plate)")
     for role, group in _associated(root):
-        associated[role] = replace(next(_scenes(store, group, None)), name=role)
+        associated |= associated_images({role: partial(_first, store, group, role)}, warnings)
     if _has_labels(root):
         warnings.append("the label images (segmentations) in labels/ are left out")
     return Slide(
@@ -110,6 +112,10 @@ def _slide(files: Files, path: Location) -> Slide:
         raw_metadata=store.document.text if store.document is not None else None,
         warnings=list(dict.fromkeys(warnings)),
     )
+
+
+def _first(store: _Store, group: Group, role: str) -> Scene:
+    return replace(next(_scenes(store, group, None)), name=role)
 
 
 def _has_labels(root: Group) -> bool:

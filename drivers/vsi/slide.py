@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from drivers.associated import OF_THE_FILE, left_out
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
@@ -73,7 +74,13 @@ def _slide(files: _Set, driver: str) -> Slide:
         if role is None and image.kind != 0:
             files.warnings.append(f"the {image.kind_name} {image.name or image.index} is left out")
             continue
-        found = _scenes(files, image)
+        try:
+            found = _scenes(files, image)
+        except DriverError as error:
+            if role is None or isinstance(error, OF_THE_FILE):
+                raise
+            files.warnings.append(left_out(role, error))
+            continue
         if not found:
             files.warnings.append(f"image {image.name or image.index} has no pixels that are read")
         elif role is None or role in associated:

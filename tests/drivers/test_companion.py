@@ -82,3 +82,30 @@ def test_a_companion_that_is_broken(tmp_path: Path, old: str, new: str, error: t
     path.write_text(text.replace(old, new))
     with pytest.raises(error, match=r"set\.companion\.ome"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("name", ["other.companion.ome", "other.ome", "other.xml", "other.ome.xml"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_renamed_companion_is_found_by_its_uuid(tmp_path: Path, name: str, there: bool) -> None:
+    path = make(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.rename(tmp_path / name)
+    if there:  # another document has taken its name
+        path.write_text(text.replace("urn:uuid:master", "urn:uuid:another").replace('"XYZCT"', '"XYCZT"'), encoding="utf-8")
+    with open_slide(tmp_path / "c1.ome.tif") as slide:
+        level = slide.scenes[0].levels[0]
+        np.testing.assert_array_equal(paint(level, Box.of(level.shape))[0], PIXELS)
+        assert tmp_path / name in slide.files
+        assert f"{name} is {path.name} by its UUID, under another name" in slide.warnings
+
+
+def test_two_companions_of_one_uuid_and_none(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.unlink()
+    with pytest.raises(Incomplete, match=r"set\.companion\.ome"):
+        open_slide(tmp_path / "c1.ome.tif")
+    for name in ("one.ome", "two.ome"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(Incomplete, match=r"one\.ome, two\.ome"):
+        open_slide(tmp_path / "c1.ome.tif")
