@@ -50,14 +50,17 @@ def reduced_in_chain(images: Sequence[Planes], files: Sequence[OpenTiff]) -> Red
 
 
 def masks_in_chain(images: Sequence[Planes], file: OpenTiff) -> dict[int, list[TiffPage]]:
-    """By number of the Image: the transparency masks behind its planes in a file, which are no planes themselves."""
-    owners = _owners(images, file)
+    """By number of the Image: the transparency masks behind its planes in a file, or in their SubIFDs."""
+    pairs = (pair for one in images for pair in zip(one.pages.flat, one.files.flat, strict=True))
+    owners, planes = _owners(images, file), {int(page.index): page for page, holder in pairs if holder is file}
     found: dict[int, list[TiffPage]] = {}
     current = next((image for _, (image, _) in sorted(owners.items())), 0)
-    for number in range(len(file.chain) if len(owners) < len(file.chain) else 0):
+    for number in range(len(file.chain)):
         current = owners.get(number, (current, 0))[0]
-        if number not in owners and is_mask(page := page_at(file, number)):
-            found.setdefault(current, []).append(page)
+        pages = subpages(planes[number], file.chain) if number in owners else [page_at(file, number)]
+        masks = [one for one in pages if is_mask(one)]
+        if masks:
+            found.setdefault(current, []).extend(masks)
     return found
 
 
@@ -73,4 +76,5 @@ def _owners(images: Sequence[Planes], file: OpenTiff) -> dict[int, tuple[int, in
 
 def reduced_of(page: TiffPage, file: OpenTiff, chained: Reduced) -> list[TiffPage]:
     """The reduced images of a plane: its SubIFDs, and those of the main chain."""
-    return [*subpages(page, file.chain), *chained.get((id(file), int(page.index)), ())]
+    below = [sub for sub in subpages(page, file.chain) if not is_mask(sub)]
+    return [*below, *chained.get((id(file), int(page.index)), ())]

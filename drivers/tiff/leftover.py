@@ -38,7 +38,7 @@ def _beside(file: OpenTiff, kind: str, every: Sequence[TiffPageSeries], stacks: 
     reduced = [level for series in every for level in series.levels[1:]]
     hidden = every if len(every) > len(stacks) else ()  # thumbnails, which no stack shows
     small = [series for series in hidden if series.keyframe.subfiletype & 1]
-    masks = sum(len(stack.masks) for stack in stacks)
+    masks = sum(page.offset in file.chain for stack in stacks for page in stack.masks)
     spare = len(file.chain) - shown - masks - sum(page.offset in file.chain for page in _pages([*reduced, *small]))
     return [f"{spare} pages belong to no plane that the metadata ({kind}) speak of and are left out"] if spare > 0 else []
 

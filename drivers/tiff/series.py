@@ -46,7 +46,7 @@ def series_stacks(file: OpenTiff, kind: str) -> list[Stack]:
         return []
     stacks = [_stack(file, series, len(found) > 1) for series in found]
     if stacks:
-        stacks[0].masks = _masks(file, every)
+        stacks[0].masks += _masks(file, every)
         stacks[0].warnings += told(file, kind, every, stacks)
     return stacks
 
@@ -103,7 +103,7 @@ def _stack(file: OpenTiff, series: TiffPageSeries, named: bool) -> Stack:
     order = _order(leading, series.keyframe.samplesperpixel if series.keyframe.planarconfig == 2 else 1)
     virtual = _virtual(file, series, order)
     stack = Stack([virtual or _stored(file, series, order)], (series.name or None) if named else None)
-    if virtual is None and stack.layers[0].page.subifds:
+    if len(series) >= order.size and stack.layers[0].page.subifds:
         pages = [None if page is None else page.aspage() for page in series]
         reduced = [list(subpages(page, file.chain)) for i in order.flat if (page := pages[i]) is not None]
         add_reduced(stack, reduced, sources_of(order, file.source))

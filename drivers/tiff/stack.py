@@ -22,6 +22,10 @@ PLANES = 1_000_000
 """Planes of a stack at most: each costs an entry in memory, stored or not."""
 
 
+_MASK = 4
+"""NewSubfileType of transparency masks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One resolution of a stack: planes indexed [t, c of page, z], and a page that has their tags."""
@@ -121,13 +125,17 @@ def add_reduced(stack: Stack, reduced: Sequence[Sequence[TiffPage]], sources: ND
     """Add reduced images as layers.
 
     `reduced` lists them per plane that is stored, in the order of the planes, and `sources` the file of each plane. A
-    size becomes a layer when each plane has one such image; sizes that do not fit go to `spare`.
+    size becomes a layer when each plane has one such image; sizes that do not fit go to `spare`, transparency masks to
+    `masks`.
     """
     base = stack.layers[0]
     sizes: dict[tuple[int, int], list[TiffPage]] = {}
     owners: dict[tuple[int, int], list[int]] = {}
     for number, pages in enumerate(reduced):
         for page in pages:
+            if int(page.subfiletype) & _MASK:
+                stack.masks.append(page)
+                continue
             size = page.imagelength, page.imagewidth
             sizes.setdefault(size, []).append(page)
             owners.setdefault(size, []).append(number)

@@ -134,6 +134,19 @@ def five(file: Writer) -> Array:
     return np.concatenate([image, opacity(mask())], -1)
 
 
+def below(description: str | None = None) -> Callable[[Writer], Array]:
+    """The mask, a reduced image and its mask in SubIFDs."""
+
+    def write(file: Writer) -> Array:
+        page(file, colour(), subifds=3, description=description)
+        hole(file, mask())
+        page(file, colour()[::2, ::2], subfiletype=1)
+        hole(file, mask()[::2, ::2], subfiletype=5)
+        return np.concatenate([colour(), opacity(mask())], -1)
+
+    return write
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A file by its name, and the driver that reads it."""
@@ -155,6 +168,9 @@ CASES = [
     Case("deep.tif", typed("u2", 65535)),
     Case("turned.tif", turned),
     Case("five.tif", five),
+    Case("below.tif", below()),
+    Case("below-imagej.tif", below("ImageJ=1.53t\n")),
+    Case("below.ome.tif", below(COLOUR), "ometiff"),
 ]
 
 
@@ -167,6 +183,7 @@ def test_masks_are_the_alpha(tmp_path: Path, case: Case) -> None:
         (scene,) = slide.scenes
         assert (slide.driver, scene.alpha) == (case.driver, truth.shape[-1] - 1)
         assert not [word for word in slide.warnings if "mask" in word]
+        assert len(scene.levels) == (2 if case.name.startswith(("below", "a.svs")) else 1)
         planes = truth[None] if truth.ndim == 3 else truth
         shape = scene.shape
         assert shape.t * shape.z == len(planes)
