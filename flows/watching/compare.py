@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from flows.ledger.outcomes import undecided
 from flows.ledger.rows import slide_by_id
 from flows.ledger.tables import OPEN, State, files, slides
-from flows.watching.walk import Look
+from flows.watching.look import Look
 
+_PAGE = 500
 NOT_A_SLIDE = ""
 """What `files.slide` says of a file that is none."""
 
@@ -36,11 +38,11 @@ class Change:
     """Undecided files that are not there any more. Decided ones may go: the ledger remembers them."""
 
 
-def known_files(connection: Connection, folder: str) -> dict[str, Known]:
-    """Everything the ledger knows of a folder."""
+def known_files(connection: Connection, folder: str, *, undecided: bool = False) -> dict[str, Known]:
+    """Everything the ledger knows of a folder, or of its undecided files."""
     c = files.c
     query = select(c.path, c.size, c.mtime_ns, c.inode, c.since, c.looks, c.slide).where(c.folder == folder)
-    rows = connection.execute(query).tuples()
+    rows = connection.execute(query.where(c.slide.is_(None)) if undecided else query).tuples()
     return {path: Known(Look(size, mtime, inode), since, n, slide) for path, size, mtime, inode, since, n, slide in rows}
 
 
@@ -59,23 +61,38 @@ def compare(seen: Mapping[str, Look], known: Mapping[str, Known]) -> Change:
 
 
 def record(connection: Connection, folder: str, change: Change, now: float) -> None:
-    """Write what differs. Slides whose files changed are looked at anew; what is being converted is left to its process,
-    which will find out."""
+    """Write what differs, and is not so in the ledger yet. Slides whose files changed are looked at anew; what is being
+    converted is left to its process, which will find out."""
     here = files.c.folder == folder
     connection.execute(files.update().where(here, files.c.slide.is_(None)).values(looks=files.c.looks + 1))
-    _settle(connection, folder, change.changed)
+    changed = _still_other(connection, folder, change.changed)
+    _settle(connection, folder, changed)
     if change.gone:
-        connection.execute(
-            files.delete().where(here, files.c.path == bindparam("b_path")), [{"b_path": p} for p in change.gone]
-        )
+        gone = files.delete().where(here, files.c.path == bindparam("b_path"), files.c.slide.is_(None))
+        connection.execute(gone, [{"b_path": p} for p in change.gone])
         _lost(connection, folder, change.gone, now)
-    if change.changed:
+    if changed:
         update = files.update().where(here, files.c.path == bindparam("b_path"))
-        connection.execute(update, [{"b_path": p, "slide": None, **_row(v, now)} for p, v in change.changed.items()])
-    if change.new:
-        connection.execute(
-            files.insert(), [{"folder": folder, "path": p, "slide": None, **_row(v, now)} for p, v in change.new.items()]
-        )
+        connection.execute(update, [{"b_path": p, "slide": None, **_row(v, now)} for p, v in changed.items()])
+    add(connection, folder, change.new, now)
+
+
+def add(connection: Connection, folder: str, new: Mapping[str, Look], now: float) -> None:
+    """Write down files that are new, where nobody else has done so meanwhile."""
+    if new:
+        rows = [{"folder": folder, "path": p, "slide": None, **_row(v, now)} for p, v in new.items()]
+        insert = postgresql.insert(files) if connection.dialect.name == "postgresql" else sqlite.insert(files)
+        connection.execute(insert.on_conflict_do_nothing(), rows)
+
+
+def _still_other(connection: Connection, folder: str, changed: Mapping[str, Look]) -> dict[str, Look]:
+    """Of changed files those that the ledger does not have as they are now: another process may have looked meanwhile."""
+    c, paths, found = files.c, list(changed), dict[str, Look]()
+    for first in range(0, len(paths), _PAGE):
+        page = c.path.in_(paths[first : first + _PAGE])
+        rows = connection.execute(select(c.path, c.size, c.mtime_ns, c.inode).where(c.folder == folder, page)).tuples()
+        found |= {path: Look(*rest) for path, *rest in rows}
+    return {path: now for path, now in changed.items() if found.get(path) != now}
 
 
 def _row(found: Look, now: float) -> dict[str, float]:

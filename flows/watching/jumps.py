@@ -49,16 +49,22 @@ def last_moment(connection: Connection, name: str) -> Moment | None:
     return Moment(**noted) if isinstance(noted, dict) else None
 
 
+def was_set(before: Moment | None, now: Moment) -> float:
+    """By how many seconds the ledger's clock was set between; 0 where it was not, or where nobody can tell."""
+    if before is None or before.machine != now.machine or now.monotonic < before.monotonic:
+        return 0.0
+    jumped = (now.ledger - before.ledger) - (now.monotonic - before.monotonic)
+    return 0.0 if abs(jumped) <= _SLACK_S + before.doubt + now.doubt else jumped
+
+
 def undo_jump(connection: Connection, before: Moment | None) -> float:
     """Move what waits along with the ledger's clock, where that was set since `before`.
 
     Returns the seconds by which it was set; 0 where it was not, and where `before` is of another machine: that tells nothing.
     """
     now = moment(connection)
-    if before is None or before.machine != now.machine or now.monotonic < before.monotonic:
-        return 0.0
-    jumped = (now.ledger - before.ledger) - (now.monotonic - before.monotonic)
-    if abs(jumped) <= _SLACK_S + before.doubt + now.doubt:
+    jumped = was_set(before, now)
+    if before is None or not jumped:
         return 0.0
     # Of what was seen since, nobody can tell on which side of the jump: it waits anew.
     moved = case((files.c.since <= before.ledger, files.c.since + jumped), else_=now.ledger)

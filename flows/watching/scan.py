@@ -6,7 +6,9 @@ Safe to run twice at a time: every decision is taken in a transaction that looks
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +18,19 @@ from flows.ledger.database import alone, clock, writing
 from flows.ledger.rows import mark
 from flows.settings import Folder, Settings
 from flows.watching.asking import Asking, Found, Ledgered
-from flows.watching.compare import compare, known_files, record
-from flows.watching.jumps import Moment, last_moment, moment, undo_jump
+from flows.watching.compare import Change, Known, add, compare, record
+from flows.watching.jumps import Moment, last_moment, moment, undo_jump, was_set
+from flows.watching.look import FolderUnavailable
+from flows.watching.memory import FolderMemory, Glance, Memory, glance
 from flows.watching.probe import Prober
 from flows.watching.register import rule_of
-from flows.watching.walk import FolderUnavailable, walk
 
 __all__ = ["Found", "scan"]
 
 log = logging.getLogger("slidemill.scan")
+
+_PAGE = 5000
+"""New files that are written down in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +40,38 @@ class _Pass:
     prober: Prober
     found: Found
     deadline: float
+    begun: Glance
 
 
-def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.0) -> Found:
-    """Look at every folder once; ask drivers about new slides for about `budget` seconds, the rest in the next pass."""
-    start = time.monotonic()
+def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.0, memory: Memory | None = None) -> Found:
+    """Look at every folder once; ask drivers about new slides for about `budget` seconds, the rest in the next pass.
+
+    Who looks again and again keeps a `memory` and gives it to each look: where nothing changed it then costs next to nothing
+    (`flows.watching.tree` says what is seen when). Without one every file is looked at.
+    """
+    start, memory = time.monotonic(), memory or Memory()
     found = Found()
-    with writing(engine) as connection:
-        _undo(connection, last_moment(connection, "scan"))
-        begun = moment(connection)
+    with engine.connect() as connection:
+        before = last_moment(connection, "scan")
+        begun, now = moment(connection), glance(connection)
+        jumped = was_set(before, begun)
+    if jumped:
+        with writing(engine) as connection:
+            _undo(connection, before)
+            begun = moment(connection)
+    outside = {os.path.realpath(path) for path in _outside(settings)}
     for folder in settings.folders:
         try:
-            _scan_folder(_Pass(engine, folder, prober, found, start + budget), settings)
+            _scan_folder(_Pass(engine, folder, prober, found, start + budget, now), memory.of(folder.name), outside)
         except FolderUnavailable as error:
             log.warning("%s", error)
             found.unavailable.append(folder.name)
     found.seconds = time.monotonic() - start
     with writing(engine) as connection:
         _undo(connection, begun)
-        now = moment(connection)
+        ended = moment(connection)
         value = {"files": found.files, "seconds": round(found.seconds, 3), "unavailable": found.unavailable}
-        mark(connection, "scan", now.ledger, value | {"moment": now.noted()})
+        mark(connection, "scan", ended.ledger, value | {"moment": ended.noted()})
     prober.rest()
     return found
 
@@ -70,21 +87,42 @@ def _outside(settings: Settings) -> list[Path]:
     return [*outputs, settings.state, *(folder.move_to for folder in settings.folders if folder.move_to)]
 
 
-def _scan_folder(this: _Pass, settings: Settings) -> None:
+def _scan_folder(this: _Pass, memory: FolderMemory, outside: Collection[str]) -> None:
     folder = this.folder
-    seen = walk(folder, _outside(settings))
+    held = memory.holds(this.begun, folder.name)
+    known, undecided = ({}, {}) if held else _read(this, memory)
+    seen = memory.tree.look(folder, outside, undecided)
     this.found.files += len(seen)
-    with this.engine.connect() as connection:
-        known = known_files(connection, folder.name)
-        now = clock(connection)
+    if memory.idle and not memory.tree.changed:
+        return
+    if held:
+        known, undecided = _read(this, memory)
     change = compare(seen, known)
+    memory.idle = not (change.new or change.changed or change.gone or undecided)
+    memory.tree.changed = False  # where it is not idle, the next look compares anyway
     this.found.new += len(change.new)
-    if change.new or change.changed or change.gone or any(k.slide is None for k in known.values()):
-        with alone(this.engine) as connection:
-            record(connection, folder.name, change, clock(connection))
-        with this.engine.connect() as connection:
-            known, now = known_files(connection, folder.name), clock(connection)
-    undecided = {path: found for path, found in known.items() if found.slide is None}
+    if memory.idle:
+        return
+    _record(this, change)
+    with this.engine.connect() as connection:
+        now = clock(connection)
+        known, undecided = memory.read(connection, folder.name)
     if undecided:
         asking = Asking(this.engine, rule_of(folder), this.prober, this.found)
         asking.decide(Ledgered(known, undecided, now), this.deadline)
+
+
+def _read(this: _Pass, memory: FolderMemory) -> tuple[Mapping[str, Known], Mapping[str, Known]]:
+    with this.engine.connect() as connection:
+        return memory.read(connection, this.folder.name)
+
+
+def _record(this: _Pass, change: Change) -> None:
+    """Write what differs; new files page by page, so that signs of life are not held up where a hundred thousand arrive."""
+    new = list(change.new.items())
+    with alone(this.engine) as connection:
+        first = Change(dict(new[:_PAGE]), change.changed, change.gone)
+        record(connection, this.folder.name, first, clock(connection))
+    for start in range(_PAGE, len(new), _PAGE):
+        with alone(this.engine) as connection:
+            add(connection, this.folder.name, dict(new[start : start + _PAGE]), clock(connection))
