@@ -128,8 +128,10 @@ def inspect(
 ) -> int:
     """Driver, files, scenes, levels, channels, metadata, associated images; reads no pixels."""
     from flows.commands.looking import inspect_command
+    from flows.commands.printing import told
 
-    return inspect_command(slides, _choice(pattern, exclude, follow_links), _manner(as_json, quiet, verbose))
+    choice, manner = _choice(pattern, exclude, follow_links), _manner(as_json, quiet, verbose)
+    return told(lambda: inspect_command(slides, choice, manner), as_json)
 
 
 @app.command()
@@ -166,8 +168,10 @@ def plan(
     bound = _options(profile, locals())
     _check_progress(progress)
     from flows.commands.looking import plan_command
+    from flows.commands.printing import told
 
-    return plan_command(slides, _choice(pattern, exclude, follow_links), bound, _manner(as_json, quiet, verbose))
+    choice, manner = _choice(pattern, exclude, follow_links), _manner(as_json, quiet, verbose)
+    return told(lambda: plan_command(slides, choice, bound, manner), as_json)
 
 
 @app.command()
@@ -207,10 +211,13 @@ def convert(
     bound = _options(profile, locals())
     _check_progress(progress)
     from flows.commands.converting import Call, convert_command, submit_command
+    from flows.commands.printing import told
 
     choice, manner = _choice(pattern, exclude, follow_links), _manner(as_json, quiet, verbose)
     call = Call(bound, choice, manner, progress)
-    return submit_command(slides, out, call, config) if submit else convert_command(slides, out, call)
+    if submit:
+        return told(lambda: submit_command(slides, out, call, config), as_json)
+    return told(lambda: convert_command(slides, out, call), as_json)
 
 
 def _check_progress(mode: str) -> None:
@@ -258,9 +265,10 @@ def verify(
     if depth not in ("quick", "full"):
         raise typer.BadParameter(f"--depth is quick or full, not {depth!r}")
     from flows.commands.looking import verify_command
+    from flows.commands.printing import told
 
-    choice = _choice(pattern, exclude, follow_links)
-    return verify_command(stores, (source, depth), choice, _manner(as_json, quiet, verbose))
+    choice, manner = _choice(pattern, exclude, follow_links), _manner(as_json, quiet, verbose)
+    return told(lambda: verify_command(stores, (source, depth), choice, manner), as_json)
 
 
 @app.command()

@@ -157,7 +157,7 @@ class _Batch:
         stop = self._stops.setdefault(i, threading.Event())
         outcome = _outcome(job, Conversion(options, stop, lane.observe, step=lane.step))
         del self._stops[i]
-        self.screen.end(lane, outcome.receipt.status)
+        self.screen.end(lane, "stopped" if outcome.interrupted else outcome.receipt.status)
         return outcome
 
 

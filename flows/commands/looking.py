@@ -12,7 +12,7 @@ from drivers.discovery import open_slide
 from drivers.errors import Incomplete
 from drivers.location import Location, location
 from flows.commands.printing import Manner, fail, print_found, print_json, put
-from flows.commands.text import inspection_lines, plan_lines, report_lines, shown, size
+from flows.commands.text import duration, inspection_lines, plan_lines, report_lines, shown, size
 from flows.commands.tree import Item, Named, slides_of, stores_of
 from flows.commands.walking import Choice
 from flows.outcome import KNOWN, batch_code
@@ -92,21 +92,31 @@ def inspect_command(words: Sequence[str], choice: Choice, manner: Manner) -> int
 
 def plan_command(words: Sequence[str], choice: Choice, options: Options, manner: Manner) -> int:
     """Tell what converting would write."""
+    from converter.planning.duration import estimated_seconds
     from converter.planning.slide import plan_slide
 
     def at(item: Item) -> Found:
         with open_slide(item.place) as slide:
-            return plan_slide(slide, options).as_json()
+            plan = plan_slide(slide, options)
+            return plan.as_json() | {"estimated_seconds": round(estimated_seconds(slide, plan), 2)}
 
     def total(found: Sequence[Found], failed: int) -> Found:
         sums = {key: sum(one[key] for one in found) for key in ("raw_bytes", "estimated_bytes", "objects")}
+        seconds = sum(one["estimated_seconds"] for one in found)
         peak = max((one["peak_memory_bytes"] for one in found), default=0)
-        return {"slides": len(found) + failed, "failed": failed, **sums, "peak_memory_bytes": peak}
+        return {
+            "slides": len(found) + failed,
+            "failed": failed,
+            **sums,
+            "peak_memory_bytes": peak,
+            "estimated_seconds": round(seconds, 1),
+        }
 
     def line(all_of_it: Found) -> str:
         return (
             f"{_counted(all_of_it)}: {size(all_of_it['raw_bytes'])} of pixels, about {size(all_of_it['estimated_bytes'])} in "
-            f"{all_of_it['objects']} objects, at most about {size(all_of_it['peak_memory_bytes'])} of memory"
+            f"{all_of_it['objects']} objects, at most about {size(all_of_it['peak_memory_bytes'])} of memory, "
+            f"roughly {duration(all_of_it['estimated_seconds'])} on this machine"
         )
 
     return look_at_all(slides_of(words, choice), Look(at, plan_lines, total, line), manner)

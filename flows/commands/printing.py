@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from flows.commands.text import failure_line, shown
-from flows.outcome import error_json, exit_code
+from flows.outcome import error_json, exit_code, interrupted
 
 CHATTY = ("tifffile", "rasterio")
 """Libraries that log per tag what drivers say where it matters."""
@@ -50,6 +50,14 @@ def print_found(as_json: bool, value: Mapping[str, Any], lines: Iterable[str]) -
         print_json(value)
     else:
         put("\n".join(lines))
+
+
+def told(work: Callable[[], int], as_json: bool) -> int:
+    """Run a command and say it when somebody interrupts it; typer would end it without a word."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        return fail(interrupted(), None, as_json)
 
 
 def fail(error: BaseException, path: str | None, as_json: bool) -> int:

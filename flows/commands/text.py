@@ -89,6 +89,14 @@ def cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, max(1, width - 1)).rstrip() + "…"
 
 
+def duration(seconds: float) -> str:
+    """Seconds for people, in the unit that fits."""
+    for unit, factor in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * factor:
+            return f"{seconds / factor:.0f} {unit}"
+    return f"{max(1, round(seconds))} s"
+
+
 def size(count: float) -> str:
     """Bytes for people, in the unit that fits."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):

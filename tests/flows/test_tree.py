@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ import pytest
 import tifffile
 import zarr
 
+from converter.options import Options
+from converter.planning.duration import estimated_seconds
+from converter.planning.slide import plan_slide
 from flows.cli import run
 from flows.commands.tree import slides_of
 from flows.commands.walking import Choice
 from flows.naming import store_name, targets
 from tests.made.dicom import Wsi, make_wsi
 from tests.made.svs import Svs, make_svs
+from tests.support.memory_driver import memory_level, memory_scene, memory_slide
 
 FAST = ["--chunk", "64", "--shard", "128", "--codec", "blosc-lz4-5"]
 Made = Callable[[str, Callable[[Path], object]], Path]
@@ -306,6 +311,7 @@ def test_plan_of_many_gives_totals(tiny: Path, tmp_path: Path, capsys: pytest.Ca
         total = lines[-1]["total"]
         for key in ("raw_bytes", "estimated_bytes", "objects"):
             assert total[key] == sum(row[key] for row in lines[:-1]) > 0
+        assert total["estimated_seconds"] > 0
     assert run(["plan", str(tmp_path)]) == 0
     assert "2 slides: " in capsys.readouterr().out
 
@@ -325,3 +331,19 @@ def test_people_see_a_table_and_a_summary(tiny: Path, tmp_path: Path, capsys: py
     assert run(["convert", "-q", str(root), "-o", str(tmp_path / "again"), *FAST]) == 1
     quiet = capsys.readouterr()
     assert (quiet.out, quiet.err) == ("", printed.err)
+
+
+def test_the_time_of_a_plan_grows_with_the_work_and_shrinks_with_the_threads(tmp_path: Path) -> None:
+    """What it is on a machine nobody knows; how it stands to the work is known."""
+    array = np.zeros((1, 1, 1, 2048, 2048), np.uint8)
+    slides = {
+        kind: memory_slide([memory_scene([replace(memory_level(array, (256, 256)), compression=kind)])])
+        for kind in ("none", "jpeg", "jpeg2000")
+    }
+
+    def seconds(kind: str, **options: Any) -> float:
+        return estimated_seconds(slides[kind], plan_slide(slides[kind], Options(**options)))
+
+    assert seconds("none", workers=1) < seconds("jpeg", workers=1) < seconds("jpeg2000", workers=1)
+    assert seconds("jpeg", workers=4) == pytest.approx(seconds("jpeg", workers=1) / 4)
+    assert seconds("jpeg", workers=1, codec="blosc-zstd-9") > seconds("jpeg", workers=1)
