@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
@@ -22,6 +23,8 @@ _DEAR = 16
 """Stored blocks of the finer level under one place, from which fewer places must do."""
 _LEAST, _MOST = 220, 660
 """Places compared over all planes. Between them as many as `_BYTES` of decoded blocks allow."""
+_MOST_OF_SMALL = 3000
+"""Of stacks that are no larger as a whole: 43 planes then have all their places, in 0.5 to 0.9 s (0.3 s for 660)."""
 _BYTES = 128 << 20
 _PER_PLANE = 4
 _CELL = 16
@@ -85,6 +88,8 @@ def _within(start: int, size: int, tile: int, ratio: int) -> int:
 
 
 def _budget(fine: Level, coarse: Level) -> int:
+    if sum(math.prod(level.shape) * level.dtype.itemsize for level in (fine, coarse)) <= _BYTES:
+        return _MOST_OF_SMALL
     block = sum(level.tile.c * level.tile.y * level.tile.x * level.dtype.itemsize for level in (fine, coarse))
     return max(_LEAST, min(_MOST, _BYTES // max(1, block)))
 

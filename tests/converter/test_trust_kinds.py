@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from converter.options import Options
-from converter.planning.places import lattice
+from converter.planning.places import lattice, places
 from converter.planning.trust import assess
 from tests.made.svs import tissue
 from tests.support.memory_driver import memory_level, memory_scene
@@ -169,6 +169,22 @@ def test_wrong_levels_are_refused(name: str, how: str) -> None:
         coarse = right.copy()
         coarse[part] = WRONG[how](right[part])
         assert verdict(name, fine, coarse, 2) is not None, place
+
+
+@pytest.mark.parametrize("stack", [(4, 3, 3), (1, 1, 40), (20, 2, 1)], ids=str)
+def test_no_sixteenth_of_any_plane_of_a_small_stack_is_left_out(stack: tuple[int, int, int]) -> None:
+    """A quarter of the height by a quarter of the width, wherever it lies, holds the middle of a place."""
+    fine, coarse = (memory_level(np.zeros((*stack, n, n), np.uint8), (64, 64), f) for n, f in ((512, 1.0), (256, 2.0)))
+    found = places(fine, coarse, 2, [])
+    middles: dict[tuple[int, int, int], list[tuple[float, float]]] = {}
+    for box in found:
+        (t, c, z, top, left), bottom, right = box.start, box.stop.y, box.stop.x
+        middles.setdefault((t, c, z), []).append(((top + bottom) / 2, (left + right) / 2))
+    assert len(middles) == np.prod(stack)
+    for plane, points in middles.items():
+        for top, left in product(range(8, 192, 8), repeat=2):
+            inside = [top <= y <= top + 64 and left <= x <= left + 64 for y, x in points]
+            assert any(inside), (plane, top, left)
 
 
 @pytest.mark.parametrize("value", [0, 7, np.nan])
