@@ -21,7 +21,7 @@ from flows.commands.screen import Screen, screen
 from flows.commands.summary import batch_total, counts, summary_line, table_lines
 from flows.commands.text import failure_line, note_line, receipt_line
 from flows.commands.tree import Named, slides_of
-from flows.commands.walking import Choice
+from flows.commands.walking import Choice, is_folder
 from flows.naming import is_store_name, require_output, safe_name, slide_stem, targets
 from flows.outcome import INTERRUPTED, batch_code
 
@@ -89,15 +89,15 @@ def check_output(out: str) -> None:
     if not isinstance(place, Path):
         return
     above = place.parent if is_store_name(place) else place
-    if not is_store_name(place) and not place.is_dir() and place.name.lower().endswith(_file_suffixes()):
+    if not is_store_name(place) and not is_folder(place) and place.name.lower().endswith(_file_suffixes()):
         store = place.name.partition(".")[0] or "x"
         raise OptionError(
             f"output {out}: outputs are OME-Zarr, and this is the name of another file; "
             f"give a folder, or a store such as {store}.ome.zarr"
         )
-    while not above.exists() and not above.is_symlink() and above != above.parent:
+    while not os.path.lexists(above) and above != above.parent:
         above = above.parent
-    if not above.is_dir():
+    if not is_folder(above):
         raise OptionError(f"output {out}: {above} is a file, not a folder; give a folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise OutputFailed(f"output {out}: {above} cannot be written; check its permissions")
@@ -124,7 +124,7 @@ class _Teller:
         if self.manner.quiet or self.manner.as_json:
             return
         place = location(out)
-        if isinstance(place, Path) and not place.parent.exists():
+        if isinstance(place, Path) and not is_folder(place.parent):
             self._note(out, f"its folder {place.parent} is not there, and is made")
         if named.unfollowed:
             self._note(out, f"{named.unfollowed} links were not followed; --follow-links does", whose="links")

@@ -17,7 +17,7 @@ from drivers.discovery import driver_for, find_drivers, open_slide
 from drivers.errors import Damaged, DriverError, UnsafePath, Unsupported
 from drivers.location import Location, location
 from drivers.model import Driver
-from flows.commands.walking import Choice, Entry, Walk, is_store
+from flows.commands.walking import Choice, Entry, Walk, is_folder, is_store
 
 _LISTS = (".xlef", ".xml", ".companion.ome")
 """Files that name others, beside those that drivers claim; they are asked first, and take the files they name along."""
@@ -95,7 +95,7 @@ def _free(root: Path, used: set[str]) -> str:
 
 def _tree(place: Location, choice: Choice) -> _Tree | Item:
     """The slides below a folder; an Item for what is one slide itself."""
-    if not isinstance(place, Path) or not place.is_dir():
+    if not isinstance(place, Path) or not is_folder(place):
         return Item(place, bytes=_size(place))
     if is_store(place):
         return Item(place)
@@ -109,7 +109,7 @@ def _tree(place: Location, choice: Choice) -> _Tree | Item:
 
 
 def _size(place: Location) -> int | None:
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         return place.stat().st_size if isinstance(place, Path) else None
     return None
 
@@ -241,7 +241,7 @@ def stores_of(words: Sequence[str], choice: Choice) -> Named:
     named = Named()
     for word in words:
         place = location(word)
-        if not isinstance(place, Path) or not place.is_dir() or is_store(place):
+        if not isinstance(place, Path) or not is_folder(place) or is_store(place):
             named.items.append(Item(place))
             continue
         walk = Walk(place, choice)

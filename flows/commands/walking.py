@@ -138,6 +138,14 @@ class Walk:
             return []
 
 
+def is_folder(place: Path) -> bool:
+    """Whether there is a folder; False for what cannot be looked at, which whoever uses it tells of."""
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def is_store(folder: str | Path) -> bool:
     """Whether a folder is a Zarr group or array."""
     return any(os.path.lexists(os.path.join(folder, name)) for name in _STORE)  # noqa: PTH118 - a scan of many folders

@@ -347,3 +347,37 @@ def test_the_time_of_a_plan_grows_with_the_work_and_shrinks_with_the_threads(tmp
     assert seconds("none", workers=1) < seconds("jpeg", workers=1) < seconds("jpeg2000", workers=1)
     assert seconds("jpeg", workers=4) == pytest.approx(seconds("jpeg", workers=1) / 4)
     assert seconds("jpeg", workers=1, codec="blosc-zstd-9") > seconds("jpeg", workers=1)
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect", "plan", "verify"])
+def test_an_interrupt_before_the_first_slide_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.commands.walking.Walk.entries", interrupted)
+    words = ["-o", str(tmp_path / "out")] if command == "convert" else []
+    assert run([command, str(tmp_path), *words]) == 130
+    assert capsys.readouterr().err == "slidemill: interrupted\n"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y" * 300 + ".zarr"], ids=len)
+def test_an_output_that_no_file_system_takes(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run(["convert", str(tiny), "-o", str(tmp_path / name)]) in (5, 6)
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_one_is_in(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tiny, tmp_path / "in" / "a.svs", tmp_path / "in" / "x" / "b.svs")
+    monkeypatch.chdir(tmp_path / "in")
+    code, lines = rows(capsys, "convert", ".", "-o", "../out", *FAST, "--json")
+    assert (code, lines[-1]["total"]["done"]) == (0, 2)
+    assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.ome.zarr")) == [
+        "a.ome.zarr", "x/b.ome.zarr",
+    ]  # fmt: skip
