@@ -22,8 +22,11 @@ from flows.cli import run
 from flows.commands.tree import slides_of
 from flows.commands.walking import Choice
 from flows.naming import store_name, targets
+from tests.made.afi import Afi, make_afi
 from tests.made.dicom import Wsi, make_wsi
+from tests.made.openslide import Mrxs, make_mrxs
 from tests.made.svs import Svs, make_svs
+from tests.made.vsi import Vsi, make_vsi
 from tests.support.memory_driver import memory_level, memory_scene, memory_slide
 
 FAST = ["--chunk", "64", "--shard", "128", "--codec", "blosc-lz4-5"]
@@ -184,6 +187,21 @@ def test_dicom_files_of_a_folder_are_one_slide(tiny: Path, tmp_path: Path, capsy
     out = tmp_path / "out"
     assert rows(capsys, "convert", tmp_path / "in", "-o", out, *FAST, "--json")[0] == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.ome.zarr", "case.ome.zarr"]
+
+
+COMPANIONS: dict[str, Callable[[Path], object]] = {
+    "x.mrxs": lambda path: make_mrxs(path, Mrxs()),
+    "x.afi": lambda path: make_afi(path, Afi()),
+    "x.vsi": lambda path: make_vsi(path, Vsi()),
+}
+
+
+@pytest.mark.parametrize("name", COMPANIONS)
+def test_companions_belong_to_their_slide(tmp_path: Path, name: str) -> None:
+    for folder in (tmp_path, tmp_path / "sub"):
+        folder.mkdir(exist_ok=True)
+        COMPANIONS[name](folder / name)
+    assert found(tmp_path) == [f"sub/{name}", name]
 
 
 def test_what_belongs_to_a_list_that_is_not_whole_is_no_slide(tmp_path: Path) -> None:
