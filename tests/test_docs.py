@@ -79,6 +79,8 @@ COMMANDS = re.findall(r"^slidemill .*$", (DOCS / "README.md").read_text(), re.MU
 @pytest.mark.parametrize("line", [line for line in COMMANDS if " watch " not in line])
 def test_the_readme_shows_commands_that_run(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_svs(tmp_path / "slide.svs", Svs(size=(300, 300), steps=()))
+    (tmp_path / "slides").mkdir()
+    make_svs(tmp_path / "slides" / "one.svs", Svs(size=(300, 300), steps=()))
     monkeypatch.chdir(tmp_path)
     if " verify " in line:
         assert run(["convert", "slide.svs", "-o", "slide.ome.zarr"]) == 0
