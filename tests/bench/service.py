@@ -1,8 +1,9 @@
 """Figures of the service: `python -m tests.bench.service [PART ...]`; each prints a line or two.
 
-scan: one pass over 50,000 known files. discover: new slides a second, of several kinds. overhead: per slide beyond the
-conversion, and from "complete" to "under way". tiny: a thousand small slides through the queue, with memory and open files
-of the service's processes over time. workers: two worker processes against one, slides converted by one thread each.
+scan: one pass over 50,000 known files. idle: a look over them where nothing changes. discover: new slides a second, of
+several kinds. overhead: per slide beyond the conversion, and from "complete" to "under way". tiny: a thousand small slides
+through the queue, with memory and open files of the service's processes over time. workers: two worker processes against
+one, slides converted by one thread each.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from flows.ledger.tables import SETTLED, State
 from flows.settings import Settings, load_settings
 from flows.watching.probe import Prober
 from flows.watching.scan import scan
-from tests.bench.discovery import arrivals, discover
+from tests.bench.discovery import arrivals, discover, idle
 from tests.made.svs import Svs, make_svs
 from tests.service.postgres import free_port
 
@@ -133,6 +134,12 @@ def bench_discover(count: int = 500) -> None:
         stand.close()
 
 
+def bench_idle() -> None:
+    stand = Stand()
+    print(idle(stand))
+    stand.close()
+
+
 def bench_overhead(count: int = 10, size: int = 1500) -> None:
     stand = Stand(rule='marker = "{name}.done"')
     small_slides(stand.place / "in", count, size)
@@ -229,6 +236,7 @@ def main(names: Sequence[str]) -> None:
     parts = {
         "scan": bench_scan,
         "discover": bench_discover,
+        "idle": bench_idle,
         "overhead": bench_overhead,
         "tiny": bench_tiny,
         "workers": bench_workers,
