@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from string import hexdigits
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,9 @@ def _float(value: object, dtype: np.dtype[Any]) -> Fill | None:
     native = dtype.newbyteorder("=")
     if isinstance(value, str) and value.startswith("0x"):
         unsigned, kind = _HEX_DIGITS.get(len(value) - 2, ("", ""))
-        if not unsigned:
+        if not unsigned or not set(value[2:]) <= set(hexdigits):  # int() would skip an underscore
             return None
-        stored = np.array([int(value, 0)], unsigned).view(kind)
+        stored = np.array([int(value, 16)], unsigned).view(kind)
         with np.errstate(all="ignore"):
             return stored.astype(native, copy=False)[0]
     if not isinstance(value, int | float | str):

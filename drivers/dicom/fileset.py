@@ -133,11 +133,12 @@ def _dicom_files(folder: Path, warnings: list[str] | None = None, suffix: str = 
 
 
 def _claims_dicom(name: str, head: bytes, suffix: str) -> bool:
-    """Whether a file without the magic seems to have been DICOM: by its suffix, or by a preamble that ends with the file."""
+    """Whether a file without the magic seems to have been DICOM: by its suffix, or by where it ends (preamble, magic)."""
     if bare_coding(head) is not None:
         return False
     short = len(head) < PREAMBLE + len(MAGIC)
-    stub = short and not head.strip(b"\0") and (len(head) > 0 or not suffix)
+    begun = not head[:PREAMBLE].strip(b"\0") and MAGIC.startswith(head[PREAMBLE:])
+    stub = short and begun and (len(head) > 0 or not suffix)
     return stub or Path(name).suffix.lower() in _SUFFIXES or (suffix != "" and short and Path(name).suffix == suffix)
 
 

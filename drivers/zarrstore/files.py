@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +97,19 @@ class LocalFiles:
                     raise UnsafePath(f"{self.name}: {key!r} is a link that leads out of the store: it is not opened")
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(key)
-                elif not entry.is_dir():  # a link to a folder inside is not followed: it might lead round in circles
+                elif not self._is_folder(key, entry):  # a link to a folder inside is not followed: it might lead in circles
                     _require_regular(self.name, key, entry)
                     found.add(key)
             check("the number of files", len(found), MOST_FILES)
         return frozenset(found)
+
+    def _is_folder(self, key: str, entry: os.DirEntry[str]) -> bool:
+        try:
+            return entry.is_dir()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UnsafePath(f"{self.name}: {key!r} is a link that leads back to itself: remove it") from error
+            raise Unreadable(f"{joined(self.name, key)}: cannot be looked at: {error.strerror}") from error
 
     def _entries(self, below: str) -> list[os.DirEntry[str]]:
         try:

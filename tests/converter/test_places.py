@@ -136,3 +136,14 @@ def test_what_is_no_file_is_not_opened(
     assert any("no regular file" in found for found in report.violations), report.violations
     with pytest.raises(UnsafePath):
         open_slide(store)
+
+
+@pytest.mark.parametrize("key", ["0/c/0/0/0", "extra"])
+def test_a_link_to_itself_is_named(slide: Path, tmp_path: Path, key: str) -> None:
+    store = converted(slide, tmp_path)
+    (store / key).unlink(missing_ok=True)
+    (store / key).symlink_to((store / key).name)
+    report = verify_store(store)
+    assert any(f"{key!r} is a link that leads back to itself" in found for found in report.violations), report.violations
+    with pytest.raises(UnsafePath, match=key):
+        open_slide(store)

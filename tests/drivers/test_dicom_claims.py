@@ -253,6 +253,7 @@ def _without_series(path: Path) -> None:
 CUTS: dict[str, Callable[[Path], object]] = {
     "nothing": lambda path: path.write_bytes(b""),
     "preamble": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "within the magic": lambda path: path.write_bytes(path.read_bytes()[:131]),
     "magic": lambda path: path.write_bytes(path.read_bytes()[:132]),
     "meta": lambda path: path.write_bytes(path.read_bytes()[:200]),
     "before the series": _without_series,
@@ -268,6 +269,15 @@ def test_a_file_cut_to_a_stub_never_vanishes_without_a_word(tmp_path: Path, name
     CUTS[name](instance(tmp_path / "b.dcm", One([6], facts=origin(30))))
     for asked in (path, tmp_path):
         assert "b.dcm" in _told(asked)
+
+
+@pytest.mark.parametrize("size", [1, 128, 129, 130, 131])
+def test_a_stub_without_a_suffix_is_told_too(tmp_path: Path, size: int) -> None:
+    path = instance(tmp_path / "a", One([5]))
+    stub = instance(tmp_path / "b.1", One([6], facts=origin(30)))
+    stub.write_bytes(stub.read_bytes()[:size])
+    for asked in (path, tmp_path):
+        assert "b.1" in _told(asked)
 
 
 def _told(asked: Path) -> str:

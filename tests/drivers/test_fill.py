@@ -129,6 +129,8 @@ def test_absent_chunks_of_shards(tmp_path: Path, dtype: str, fill: object) -> No
         ("int16", "NaN"),
         ("uint8", "0xff"),
         ("float32", "0x7fc"),
+        ("float32", "0x7f8_0001"),
+        ("float32", "0x-7fc0000"),
         ("float32", "abc"),
         ("float32", [1, 2]),
         ("bool", 2),
