@@ -39,6 +39,7 @@ from flows.service.dispatch import EngineUnavailable
 from flows.service.feed import feed, take_along
 from flows.service.reconcile import reconcile as reconcile_now
 from flows.settings import Settings, load_settings
+from flows.watching.memory import Memory
 from flows.watching.probe import Prober
 from flows.watching.scan import scan as scan_once
 
@@ -55,12 +56,13 @@ def scan() -> None:
     settings, engine = _open()
     if _is_needless(engine, SCAN, settings.schedule.scan_run_seconds):
         return
+    memory = Memory()
     dispatcher, end = PrefectDispatcher(), time.monotonic() + settings.schedule.scan_run_seconds
     with Prober(settings.limits.probe_seconds) as prober:
         while True:
             start = time.monotonic()
             try:
-                found = scan_once(engine, settings, prober)
+                found = scan_once(engine, settings, prober, memory=memory)
                 if found.ready or found.refused:
                     get_run_logger().info("%d slides are ready, %d refused", len(found.ready), len(found.refused))
                 feed(engine, settings, dispatcher)
