@@ -78,6 +78,20 @@ def test_one_conversion_needs_no_extra(tmp_path: Path, absent: str) -> None:
     assert run(absent, "verify", str(store), "--source", str(slide), "--depth", "full").returncode == 0
 
 
+def test_a_folder_needs_no_extra(tmp_path: Path, absent: str) -> None:
+    """Also one with a list whose files are not all there."""
+    (tmp_path / "in").mkdir()
+    make_svs(tmp_path / "in" / "whole.svs", Svs(size=(200, 200), steps=()))
+    make_svs(tmp_path / "in" / "part.svs", Svs(size=(200, 210), steps=()))
+    images = "".join(f"<Image><Path>{name}</Path><ID>1</ID></Image>" for name in ("part.svs", "gone.svs"))
+    (tmp_path / "in" / "set.afi").write_text(f"<ImageList>{images}</ImageList>")
+    done = run(absent, "convert", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--json")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["status"] for one in found[:-1]] == ["failed", "done"], done.stderr
+    assert found[0]["error"]["kind"] == "incomplete"
+    assert found[-1]["total"] == found[-1]["total"] | {"slides": 2, "done": 1, "failed": 1}
+
+
 @pytest.mark.parametrize(
     "arguments", [["up"], ["status"], ["watch", ".", "-o", "out"], ["config", "check"], ["demo", "--service"]]
 )

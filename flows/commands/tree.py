@@ -219,7 +219,7 @@ class _Tree:
         if not self._broken:
             return set()
         from flows.watching.companions import Lists
-        from flows.watching.walk import as_text
+        from flows.watching.look import as_text
 
         lists = Lists(self.walk.root, [as_text(entry.below) for entry in self._broken])
         broken = {entry.path for entry in self._broken}

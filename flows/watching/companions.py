@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from drivers.errors import DriverError
 from drivers.files import open_source
-from flows.watching.walk import as_path
+from flows.watching.look import as_path
 
 _MOST = 1 << 20
 _INDEXES = (".afi", ".ndpis", ".mrxs", ".vsi", ".xlef", ".vms", ".vmu", ".xml", ".companion.ome")
