@@ -14,6 +14,8 @@ from converter.errors import OptionError
 from drivers.location import Location, Url, location
 
 _SUFFIXES = (".ome.zarr.zip", ".zarr.zip", ".ome.zarr", ".ome.tiff", ".ome.tif", ".ome.btf", ".ome.tf8", ".ome.tf2")
+UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".swp", "~")
+"""Endings that copy programs give to what they still write: such a file is passed over."""
 _RESERVED = '\\/:*?"<>|'
 """What Windows, and with it SMB shares and FAT, keep for themselves (Microsoft, "Naming Files, Paths, and Namespaces")."""
 _SAFE_BYTES = " !#$%&'()+,-.;=@[]^_`{}~"

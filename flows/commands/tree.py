@@ -5,14 +5,12 @@ A slide of several files is one, as its driver says: an MRXS and its folder, a .
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from converter.receipt import KEY
 from drivers.discovery import driver_for, find_drivers, open_slide
 from drivers.errors import Damaged, DriverError, UnsafePath, Unsupported
 from drivers.location import Location, location
@@ -227,13 +225,14 @@ class _Tree:
 
 
 def _is_ours(store: Path) -> bool:
-    """Whether a store has a receipt of slidemill, whatever else it has."""
-    for name in ("zarr.json", ".zattrs"):
-        with suppress(OSError, ValueError):
-            found = json.loads((store / name).read_bytes())
-            if KEY in found.get("attributes", found):
-                return True
-    return False
+    """Whether a store has a receipt of slidemill; what cannot be told is told when it is converted."""
+    from converter.checking.record import stored_receipt
+    from converter.checking.stored import files_of
+
+    try:
+        return stored_receipt(files_of(store)) is not None
+    except DriverError:
+        return False
 
 
 def stores_of(words: Sequence[str], choice: Choice) -> Named:

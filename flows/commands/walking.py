@@ -9,9 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from drivers.errors import Unreadable
+from flows.naming import UNFINISHED
 
-UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".swp", "~")
-"""Endings that copy programs give to what they still write; the service passes the same over."""
 _STORE = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs"})
 
 

@@ -26,13 +26,12 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from flows.naming import UNFINISHED
 from flows.settings import Folder
 from flows.watching.look import QUOTED, FolderUnavailable, Look, as_path, as_text, look
 
 log = logging.getLogger("slidemill.scan")
 
-_UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".swp", "~")
-"""Endings that copy programs give to what they still write."""
 _STORE_METADATA = ("zarr.json", ".zattrs", ".zgroup")
 _GRAIN_S = 4.0
 _EVERY_S = 110.0
@@ -266,7 +265,7 @@ def _entries(place: _Place, before: Mapping[str, Look]) -> tuple[dict[str, Look]
 
 
 def _passed_over(folder: Folder, name: str, path: str) -> bool:
-    return name.startswith(".") or name.endswith(_UNFINISHED) or any(fnmatch(path, glob) for glob in folder.exclude)
+    return name.startswith(".") or name.endswith(UNFINISHED) or any(fnmatch(path, glob) for glob in folder.exclude)
 
 
 def _store(folder: Path) -> Look | None:

@@ -399,3 +399,11 @@ def test_the_folder_one_is_in(
     assert sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.ome.zarr")) == [
         "a.ome.zarr", "x/b.ome.zarr",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"attributes": []}', "\xff"])
+def test_a_store_inside_the_output_that_says_nothing_of_itself_is_a_slide(tiny: Path, tmp_path: Path, text: str) -> None:
+    store = tmp_path / "in" / "a.zarr"
+    store.mkdir(parents=True)
+    (store / "zarr.json").write_bytes(text.encode("latin-1"))
+    assert found(tmp_path / "in", Choice(out=str(tmp_path / "in"))) == ["a.zarr"]
