@@ -24,11 +24,12 @@ from drivers.metadata.aperio import date_of, parse_description, positive
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
-from drivers.tiff.mask import is_mask, masked
+from drivers.tiff.mask import masked
 from drivers.tiff.metadata import icc_of, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import BLACK_IS_ZERO, RGB, YCBCR
 from drivers.tiff.storage import GIVE_RGB, JPEG, JPEG2000
+from drivers.tiff.subfile import is_mask
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drivers.ometiff.claims import Planes
-from drivers.ometiff.tiffdata import REDUCED, page_at
+from drivers.ometiff.tiffdata import page_at
 from drivers.tiff.container import OpenTiff
-from drivers.tiff.mask import is_mask
 from drivers.tiff.stack import subpages
+from drivers.tiff.subfile import is_mask, is_reduced
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -41,7 +41,7 @@ def reduced_in_chain(images: Sequence[Planes], files: Sequence[OpenTiff]) -> Red
                 continue
             page = page_at(file, number)
             of = planes.get((current, page.samplesperpixel)) if current is not None else None
-            if of is None or not int(page.subfiletype) & REDUCED:
+            if of is None or not is_reduced(page):
                 continue
             key = (current or 0, page.samplesperpixel, page.imagelength, page.imagewidth)
             found.setdefault((id(file), of[min(seen[key], len(of) - 1)]), []).append(page)

@@ -17,13 +17,12 @@ from drivers.metadata.xmltree import child
 from drivers.ometiff.files import FileSet
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.stack import PLANES
+from drivers.tiff.subfile import is_mask, is_reduced
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from tifffile import TiffPage
-
-REDUCED, _MASK = 1, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def plane_pages(p: Pixels, file: OpenTiff) -> list[TiffPage]:
     """
     check("the number of pages", len(file.chain), PLANES)
     pages = [page_at(file, number) for number in range(len(file.chain))]
-    found = [page for page in pages if not int(page.subfiletype) & (REDUCED | _MASK)] or pages
+    found = [page for page in pages if not (is_reduced(page) or is_mask(page))] or pages
     size = (p.size("Y"), p.size("X"))
     if (found[0].imagelength, found[0].imagewidth) != size:
         return found

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 
-SUBFILE = 4
-"""The bit of NewSubfileType."""
 _UINT8 = np.dtype("u1")
 
 
@@ -40,11 +38,6 @@ class Masked:
     def associated(self) -> dict[str, Scene]:
         """The masks that are beside the scene, by their role."""
         return {} if self.beside is None else {"mask": self.beside}
-
-
-def is_mask(page: TiffPage) -> bool:
-    """Whether a page is the transparency mask of another."""
-    return bool(int(page.subfiletype) & SUBFILE)
 
 
 def masked(scene: Scene, pages: Sequence[TiffPage], source: ByteSource, turn: int = 1) -> Masked:

@@ -20,11 +20,11 @@ from drivers.tiff.metadata import tag, text
 from drivers.tiff.samples import PALETTE, samples_of
 from drivers.tiff.stack import Stack, add_reduced, alike, layer_of, sources_of, subpages
 from drivers.tiff.storage import Storage, storage_of
+from drivers.tiff.subfile import is_mask, is_reduced
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_REDUCED, _MASK = 1, 4
 _FACTORS = (2, 3, 4)
 _ORIENTATION, _PAGE_NAME, _COLORMAP = 274, 285, 320
 _NUMBERED = re.compile(
@@ -86,14 +86,14 @@ def _piles(file: OpenTiff) -> tuple[list[_Pile], list[str]]:
 
     sorting = _Sorting(file)
     pages = [page for page in file.tiff.pages if isinstance(page, TiffPage)]
-    all_reduced = all(page.subfiletype & _REDUCED for page in pages)
+    all_reduced = all(is_reduced(page) for page in pages)
     for number, page in enumerate(pages):
-        if page.subfiletype & _MASK:
+        if is_mask(page):
             if sorting.current is None:
                 sorting.warnings.append(f"page {number} is a transparency mask of no image and is left out")
             else:
                 sorting.current.masks.append(page)
-        elif page.subfiletype & _REDUCED and not all_reduced:
+        elif is_reduced(page) and not all_reduced:
             (sorting.current.reduced[-1] if sorting.current else sorting.early).append(page)
         else:
             sorting.add(number, page)

@@ -22,12 +22,11 @@ from drivers.tiff.directory import layout_of, read_directory, value_of
 from drivers.tiff.leftover import told
 from drivers.tiff.stack import PLANES, Layer, Stack, add_reduced, layer_of, sources_of, subpages
 from drivers.tiff.storage import Plane, storage_of
+from drivers.tiff.subfile import MASK, TAG, is_mask
 
 if TYPE_CHECKING:
     from tifffile import TiffPage, TiffPageSeries
 
-_SUBFILE_TYPE, _MASK = 254, 4
-"""NewSubfileType of transparency masks."""
 KINDS = ("shaped", "lsm", "mmstack", "imagej", "fluoview", "stk", "sis", "scanimage", "nih", "flimage", "eer")
 
 
@@ -53,9 +52,9 @@ def series_stacks(file: OpenTiff, kind: str) -> list[Stack]:
 
 def _masks(file: OpenTiff, every: Sequence[TiffPageSeries]) -> list[TiffPage]:
     """Transparency masks in the main chain, also where tifffile has them in a series of images; not a series of masks."""
-    found = {offset for offset in file.chain if _subfile(file, offset) & _MASK}
+    found = {offset for offset in file.chain if _subfile(file, offset) & MASK}
     if found:
-        apart = [series for series in every if int(series.keyframe.subfiletype) & _MASK]
+        apart = [series for series in every if is_mask(series.keyframe)]
         found -= {page.offset for series in apart for page in series if page is not None}
     return [page.aspage() for page in file.tiff.pages if page.offset in found] if found else []
 
@@ -64,7 +63,7 @@ def _subfile(file: OpenTiff, offset: int) -> int:
     """NewSubfileType of a directory, read by hand: tifffile's frames have that of their first page."""
     layout = layout_of(file.source)
     for entry in read_directory(file.source, layout, offset)[0]:
-        if entry.code == _SUBFILE_TYPE:
+        if entry.code == TAG:
             return int.from_bytes(value_of(file.source, layout, entry), "little" if layout.order == "<" else "big")
     return 0
 

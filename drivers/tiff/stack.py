@@ -13,6 +13,7 @@ from drivers.errors import Damaged, Unsupported
 from drivers.factors import nominal, snapped
 from drivers.files import ByteSource
 from drivers.tiff.storage import Storage, plane_of, storage_of
+from drivers.tiff.subfile import is_mask
 
 if TYPE_CHECKING:
     from tifffile import TiffFrame, TiffPage
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 ASPECT_TOLERANCE = 0.02
 PLANES = 1_000_000
 """Planes of a stack at most: each costs an entry in memory, stored or not."""
-
-
-_MASK = 4
-"""NewSubfileType of transparency masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ def add_reduced(stack: Stack, reduced: Sequence[Sequence[TiffPage]], sources: ND
     owners: dict[tuple[int, int], list[int]] = {}
     for number, pages in enumerate(reduced):
         for page in pages:
-            if int(page.subfiletype) & _MASK:
+            if is_mask(page):
                 stack.masks.append(page)
                 continue
             size = page.imagelength, page.imagewidth
