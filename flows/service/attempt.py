@@ -32,8 +32,8 @@ from flows.outcome import KNOWN, one_line, unexpected
 from flows.service.originals import put_away
 from flows.service.process import this_process
 from flows.settings import Settings
+from flows.watching.look import as_path
 from flows.watching.members import changed_files, other_files
-from flows.watching.walk import as_path
 
 log = logging.getLogger("slidemill.attempt")
 

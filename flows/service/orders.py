@@ -14,8 +14,8 @@ from drivers.location import Location, Url
 from flows.ledger.database import alone, clock, writing
 from flows.ledger.rows import SlideRow, matching, slides_in
 from flows.ledger.tables import OPEN, QUEUED, State, files, slides
+from flows.watching.look import as_text, look
 from flows.watching.register import options_hash, signature
-from flows.watching.walk import as_text, look
 
 SUBMITTED_BY_HAND = "by-hand"
 _AGAIN = (State.QUARANTINED, State.CANCELLED, State.FAILED, State.GONE)

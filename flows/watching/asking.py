@@ -18,9 +18,9 @@ from flows.watching.batch import Batch
 from flows.watching.companions import Lists, is_list
 from flows.watching.compare import NOT_A_SLIDE, Known, quiet
 from flows.watching.grown import ended_beside, look_again
+from flows.watching.look import Look, as_path, as_text
 from flows.watching.probe import Probed, Prober, ReaderCrashed
 from flows.watching.register import FoundSlide, Rule, decide, is_undecided, register, signature, waiting_row
-from flows.watching.walk import Look, as_path, as_text
 
 _AGAIN_S = 15.0
 _PAGE = 1000

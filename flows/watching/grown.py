@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from flows.ledger.outcomes import undecided
 from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State, slides
-from flows.watching.walk import as_path
+from flows.watching.look import as_path
 
 _LEVELS = 3
 """Folders above an arriving file whose names are looked at: `x/Data0001.dat` of x.mrxs, `_x_/stack1/frame_t.ets` of x.vsi."""

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, select
 
 from flows.ledger.rows import SlideRow
 from flows.ledger.tables import files
+from flows.watching.look import Look, as_path, as_text, look
 from flows.watching.register import signature
-from flows.watching.walk import Look, as_path, as_text, look
 
 _PAGE = 1000
 

@@ -19,7 +19,7 @@ from flows.ledger.rows import SlideRow, as_slide
 from flows.ledger.tables import State, files, slides
 from flows.naming import store_name
 from flows.settings import Folder
-from flows.watching.walk import Look, as_path
+from flows.watching.look import Look, as_path
 
 _LATER = {"alpha": "drop"}
 

@@ -59,7 +59,7 @@ def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.
         with writing(engine) as connection:
             _undo(connection, before)
             begun = moment(connection)
-    outside = {os.path.realpath(path) for path in _outside(settings)}
+    outside = _outside(settings)
     for folder in settings.folders:
         try:
             _scan_folder(_Pass(engine, folder, prober, found, start + budget, now), memory.of(folder.name), outside)
@@ -82,9 +82,11 @@ def _undo(connection: Connection, before: Moment | None) -> None:
         log.warning("the ledger's clock was set by %+.0f s: files and slides that wait go on from where they were", jumped)
 
 
-def _outside(settings: Settings) -> list[Path]:
+def _outside(settings: Settings) -> set[str]:
+    """Real paths of folders that are not entered: what is there is no input."""
     outputs = [Path(folder.output) for folder in settings.folders if "://" not in folder.output]
-    return [*outputs, settings.state, *(folder.move_to for folder in settings.folders if folder.move_to)]
+    others = (folder.move_to for folder in settings.folders if folder.move_to)
+    return {os.path.realpath(path) for path in (*outputs, settings.state, *others)}
 
 
 def _scan_folder(this: _Pass, memory: FolderMemory, outside: Collection[str]) -> None:

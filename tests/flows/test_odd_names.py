@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.ledger.tables import State
-from flows.watching.walk import as_path
+from flows.watching.look import as_path
 from tests.flows.parts import Bench, bench, submitted
 
 ODD = os.fsdecode(b"caf\xe9")

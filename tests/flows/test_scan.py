@@ -14,8 +14,9 @@ import pytest
 from drivers import open_slide
 from flows.ledger.tables import State
 from flows.watching import probe
+from flows.watching.look import as_path, as_text
 from flows.watching.probe import Prober, ReaderCrashed
-from flows.watching.walk import as_path, as_text, walk
+from flows.watching.tree import Tree
 from tests.flows.parts import Bench, bench, touch
 from tests.made.afi import MADE as AFI
 from tests.made.svs import MADE as SVS
@@ -226,10 +227,10 @@ def test_known_files(here: Bench) -> None:
     for i in range(20):
         (here.folder / f"{i}.txt").touch()
     here.scan(2)
-    before = walk(here.settings.folders[0], [])
+    before = Tree().look(here.settings.folders[0], ())
     found = here.scan()
     assert (found.files, found.new, found.ready) == (20, 0, [])
-    assert walk(here.settings.folders[0], []) == before
+    assert Tree().look(here.settings.folders[0], ()) == before
 
 
 def test_a_reader_that_dies_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
