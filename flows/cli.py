@@ -297,15 +297,18 @@ def profiles(as_json: options.Json = False) -> int:
 def demo(
     folder: Annotated[Path | None, typer.Option(help="Where to work; default: a new temporary folder.")] = None,
     service: Annotated[bool, typer.Option("--service", help="Show the service: a watched folder, three slides.")] = False,
+    as_json: options.Json = False,
 ) -> int:
     """Make a slide, convert it, verify it, show where to look."""
+    from flows.commands.printing import told
+
     if service:
         from flows.commands.demo_service import run_service_demo
 
-        return run_service_demo(folder)
+        return told(lambda: run_service_demo(folder, as_json), as_json)
     from flows.commands.demo import run_demo
 
-    return run_demo(folder)
+    return told(lambda: run_demo(folder, as_json), as_json)
 
 
 if __name__ == "__main__":

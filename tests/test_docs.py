@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 import zarr
 
 from converter.convert import Conversion, convert
+from converter.errors import ConverterError
 from converter.options import Options
 from drivers import discovery, formats
 from drivers.discovery import find_drivers, open_slide
+from drivers.errors import DriverError
 from drivers.model import Driver
-from flows.cli import run
+from drivers.zarrstore.remote import Denied
+from flows.cli import app, run
+from flows.ledger.database import LedgerUnavailable
+from flows.outcome import exit_code
+from flows.service.dispatch import EngineUnavailable
 from tests.made.svs import Svs, make_svs
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -70,6 +78,46 @@ def test_the_readme_reads_a_slide(
     exec(compile(code_of("README.md")[0], "README.md", "exec"), names)
     assert names["pixels"].shape == (500, 500, 3)
     assert capsys.readouterr().out.startswith("(1600, 1600)")
+
+
+def every_command(group: Any, *above: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from every_command(command, *above, name)
+        else:
+            yield " ".join((*above, name)), command
+
+
+def test_every_command_that_ends_takes_json() -> None:
+    takes = {
+        name: any("--json" in parameter.opts for parameter in command.params)
+        for name, command in every_command(typer.main.get_command(app))
+    }
+    assert len(takes) > 15
+    assert {name for name, does in takes.items() if not does} == {"up", "watch", "metrics", "worker"}
+
+
+def errors(base: type[BaseException]) -> Iterator[type[BaseException]]:
+    for found in base.__subclasses__():
+        yield found
+        yield from errors(found)
+
+
+def test_the_exit_codes_of_the_page_are_those_of_the_program() -> None:
+    """Every error with its kind: code and whether a retry helps stand in a row of the table."""
+    rows: set[tuple[int, str, bool]] = set()
+    table = (DOCS / "docs" / "RELIABILITY.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    for line in table.splitlines():
+        if re.match(r"\| \d", line):
+            code, _, kinds, helps = (cell.strip() for cell in line.split("|")[1:-1])
+            rows |= {(int(code), kind, helps.startswith("yes")) for kind in re.findall("`([a-z_]+)`", kinds)}
+    imported = (EngineUnavailable, LedgerUnavailable, Denied)
+    program = {
+        (exit_code(error()), error().kind, error().retryable)
+        for error in {ConverterError, *imported, *errors(ConverterError), *errors(DriverError)}
+        if error.__module__.startswith(("converter.", "drivers.", "flows.service.dispatch", "flows.ledger.database"))
+    }
+    assert rows == program
 
 
 COMMANDS = re.findall(r"^slidemill .*$", (DOCS / "README.md").read_text(), re.MULTILINE)

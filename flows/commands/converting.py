@@ -64,8 +64,11 @@ def submit_command(words: Sequence[str], out: str, call: Call, config: Path | No
     from flows.commands.service import submit
 
     require_output(out)
-    work = jobs_of(slides_of(words, replace(call.choice, out=_real(out))), out, words)
-    return submit(work, (call.options, config), call.manner.as_json)
+    named = slides_of(words, replace(call.choice, out=_real(out)))
+    codes = submit(jobs_of(named, out, words), (call.options, config), call.manner.as_json)
+    if call.manner.as_json and named.trees:
+        print_json({"total": {"slides": len(codes), "queued": codes.count(0), "failed": len(codes) - codes.count(0)}})
+    return batch_code(codes)
 
 
 def jobs_of(named: Named, out: str, words: Sequence[str]) -> list[Job]:

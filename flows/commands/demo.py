@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flows.commands.printing import print_json, put
 from flows.commands.text import plan_lines, receipt_line, report_lines
 
 _SIZE = 6000
@@ -17,8 +19,13 @@ _HEAD = (
 )
 
 
-def run_demo(folder: Path | None) -> int:
-    """Make, convert, verify; prints what happens and returns 0 when the store is right."""
+def narrator(as_json: bool) -> Callable[[str], None]:
+    """What tells people how a demonstration goes: with JSON on standard output, which is for a program, nothing does."""
+    return (lambda _text: None) if as_json else put
+
+
+def run_demo(folder: Path | None, as_json: bool = False) -> int:
+    """Make, convert, verify; prints what happens, or one object at the end, and returns 0 when the store is right."""
     from converter.checking.verify import verify_store
     from converter.convert import Conversion, convert
     from converter.options import Options
@@ -26,27 +33,31 @@ def run_demo(folder: Path | None) -> int:
     from drivers import open_slide
     from flows.commands.screen import screen
 
+    say = narrator(as_json)
     place = folder or Path(tempfile.mkdtemp(prefix="slidemill-demo-"))
     place.mkdir(parents=True, exist_ok=True)
     slide, store = place / "demo.svs", place / "demo.ome.zarr"
-    print(f"1. a made slide of {_SIZE} x {_SIZE} pixels: {slide}")
+    say(f"1. a made slide of {_SIZE} x {_SIZE} pixels: {slide}")
     make_slide(slide, _SIZE)
     options = Options(exists="replace")
     with open_slide(slide) as opened:
-        print("2. the plan")
-        print("\n".join(f"   {line}" for line in plan_lines(plan_slide(opened, options).as_json())))
-    with screen("auto") as shown:
+        plan = plan_slide(opened, options).as_json()
+    say("2. the plan")
+    say("\n".join(f"   {line}" for line in plan_lines(plan)))
+    with screen("none" if as_json else "auto") as shown:
         shown.expect(1, slide.stat().st_size)
         lane = shown.begin(slide)
         receipt = convert(slide, store, Conversion(options, observe=lane.observe, step=lane.step)).as_json()
-    print(f"3. {receipt_line(receipt)}")
+    say(f"3. {receipt_line(receipt)}")
     with open_slide(slide) as opened:
         report = verify_store(store, slide=opened, depth="full").as_json()
-    print("4. every chunk read back and compared")
-    print("\n".join(f"   {line}" for line in report_lines(report)))
-    print(f"5. look at it:  napari --plugin napari-ome-zarr {store}")
-    print(f"   what it holds:  {store / 'zarr.json'}  and  {store / 'OME' / 'METADATA.ome.xml'}")
-    print(f"   again, with your own:  slidemill convert SLIDE -o {place}")
+    say("4. every chunk read back and compared")
+    say("\n".join(f"   {line}" for line in report_lines(report)))
+    say(f"5. look at it:  napari --plugin napari-ome-zarr {store}")
+    say(f"   what it holds:  {store / 'zarr.json'}  and  {store / 'OME' / 'METADATA.ome.xml'}")
+    say(f"   again, with your own:  slidemill convert SLIDE -o {place}")
+    if as_json:
+        print_json({"slide": str(slide), "plan": plan, "receipt": receipt, "report": report})
     return 0 if report["ok"] else 1
 
 

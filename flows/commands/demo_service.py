@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.commands.demo import make_slide
+from flows.commands.demo import make_slide, narrator
+from flows.commands.printing import print_json
+
+Say = Callable[[str], None]
 
 _LONGEST_S = 240.0
 _SIZE = 3000
@@ -43,7 +46,7 @@ quiet_seconds = 2
 """
 
 
-def run_service_demo(folder: Path | None) -> int:
+def run_service_demo(folder: Path | None, as_json: bool = False) -> int:
     """Start the service, drop slides in, watch, show the end. Returns 0 when all three came out as they should."""
     from flows.commands.status_text import status_lines
     from flows.ledger.database import connect
@@ -51,37 +54,40 @@ def run_service_demo(folder: Path | None) -> int:
     from flows.reports.status import status
     from flows.settings import load_settings
 
-    start = time.monotonic()
+    start, say = time.monotonic(), narrator(as_json)
     place = (folder or Path(tempfile.mkdtemp(prefix="slidemill-demo-"))).absolute()
     (place / "in").mkdir(parents=True, exist_ok=True)
     config = place / "slidemill.toml"
     config.write_text(_SETTINGS.format(place=place))
-    print(f"1. a folder to watch: {place / 'in'}, settings: {config}")
+    say(f"1. a folder to watch: {place / 'in'}, settings: {config}")
     settings = load_settings(config)
-    with _service(config):
+    with _service(config, say):
         engine = connect(settings.ledger_url)
         migrate(engine)
 
         def looked() -> bool:
             return status(engine, settings)["last_scan_s"] is not None
 
-        slides = threading.Thread(target=_drop, args=(place, looked), daemon=True)
+        slides = threading.Thread(target=_drop, args=(place, looked, say), daemon=True)
         slides.start()
-        found = _watch(lambda: status(engine, settings), start)
+        found = _watch(lambda: status(engine, settings), start, say)
         slides.join()
-        print(f"6. the status after {time.monotonic() - start:.0f} s (slidemill status --config {config})")
-        print("\n".join(f"   {line}" for line in status_lines(found)))
+        say(f"6. the status after {time.monotonic() - start:.0f} s (slidemill status --config {config})")
+        say("\n".join(f"   {line}" for line in status_lines(found)))
         engine.dispose()
     right = found["counts"]["done"] == 2 and found["counts"]["quarantined"] == 1
-    for store in sorted((place / "out").glob("*.ome.zarr")):
-        print(f"7. a store: {store}")
-    print(f"   exit code {0 if right else 1}, after {time.monotonic() - start:.0f} s")
+    stores = sorted((place / "out").glob("*.ome.zarr"))
+    if as_json:
+        print_json({"ok": right, "settings": str(config), "stores": [str(store) for store in stores], "status": found})
+    for store in stores:
+        say(f"7. a store: {store}")
+    say(f"   exit code {0 if right else 1}, after {time.monotonic() - start:.0f} s")
     return 0 if right else 1
 
 
 @contextmanager
-def _service(config: Path) -> Generator[None]:
-    print("2. the service: slidemill up")
+def _service(config: Path, say: Say) -> Generator[None]:
+    say("2. the service: slidemill up")
     command = [sys.executable, "-m", "flows.cli", "up", "--config", str(config)]
     process = subprocess.Popen(command, start_new_session=True)
     try:
@@ -102,13 +108,13 @@ def _undisturbed() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _drop(place: Path, looked: Callable[[], bool]) -> None:
+def _drop(place: Path, looked: Callable[[], bool], say: Say) -> None:
     made = place / "made.svs"
     make_slide(made, _SIZE)
     shutil.copyfile(made, place / "in" / "whole.svs")
-    print("3. dropped in: whole.svs")
+    say("3. dropped in: whole.svs")
     (place / "in" / "broken.svs").write_bytes(made.read_bytes()[: made.stat().st_size // 3])
-    print("4. dropped in: broken.svs, the first third of a slide")
+    say("4. dropped in: broken.svs, the first third of a slide")
     end = time.monotonic() + _LONGEST_S
     while not looked() and time.monotonic() < end:  # what arrives slowly is to be seen doing so
         time.sleep(0.5)
@@ -120,10 +126,10 @@ def _drop(place: Path, looked: Callable[[], bool]) -> None:
             file.write(data[i * len(data) // steps : (i + 1) * len(data) // steps])
             os.fsync(file.fileno())
             time.sleep(_SLOW_S / steps)
-    print(f"5. dropped in: slow.svs, over {_SLOW_S:.0f} s")
+    say(f"5. dropped in: slow.svs, over {_SLOW_S:.0f} s")
 
 
-def _watch(look: Callable[[], dict[str, Any]], start: float) -> dict[str, Any]:
+def _watch(look: Callable[[], dict[str, Any]], start: float, say: Say) -> dict[str, Any]:
     """Show what changes until all three slides have ended."""
     shown = ""
     while True:
@@ -132,7 +138,7 @@ def _watch(look: Callable[[], dict[str, Any]], start: float) -> dict[str, Any]:
         running = ", ".join(f"{row['path']} {row['progress']:.0%}" for row in found["running"])
         words = ", ".join(f"{n} {state}" for state, n in counts.items() if n) + (f" ({running})" if running else "")
         if words and words != shown:
-            print(f"   {time.monotonic() - start:4.0f} s  {words}", flush=True)
+            say(f"   {time.monotonic() - start:4.0f} s  {words}")
             shown = words
         ended = counts["done"] + counts["quarantined"] + counts["duplicate"]
         if ended >= 3 or time.monotonic() - start > _LONGEST_S:

@@ -83,10 +83,10 @@ def watch(
     return _serve(made.settings, made.path, made.write)
 
 
-def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool) -> int:
-    """`convert --submit`: queue slides, before what folders bring. Prints an object a slide."""
+def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool) -> list[int]:
+    """`convert --submit`: queue slides, before what folders bring. Prints an object a slide; an exit code a slide."""
     from flows.commands.text import failure_line
-    from flows.outcome import KNOWN, batch_code, error_json, exit_code
+    from flows.outcome import KNOWN, error_json, exit_code
     from flows.service import orders
 
     options, path = how
@@ -105,7 +105,7 @@ def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool)
                 codes[i] = exit_code(error)
                 value = {"path": str(job.slide), "status": "failed", "error": error_json(error)}
                 _show(as_json, value, [failure_line(job.slide, value["error"]["message"])])
-    return batch_code(codes)
+    return codes
 
 
 def _serve(settings: Settings, config_file: Path | None, begin: Callable[[], None] = lambda: None) -> int:
@@ -267,7 +267,7 @@ def config_migrate(path: Config = None, as_json: Json = False) -> int:
 
 @config.command("deploy")
 def config_deploy(path: Config = None, as_json: Json = False) -> int:
-    """Make work pools, queues and deployments on the Prefect server that PREFECT_API_URL names."""
+    """Make work pools, queues and deployments on the Prefect server of PREFECT_API_URL or of the settings."""
     import os
 
     from flows.engine.names import EVERYWHERE
@@ -277,7 +277,9 @@ def config_deploy(path: Config = None, as_json: Json = False) -> int:
         os.environ.setdefault("PREFECT_API_URL", settings.prefect_api)
     os.environ.update(EVERYWHERE)
     from flows.engine.deploy import deploy
+    from flows.engine.named import require_server
 
+    require_server("config deploy")
     deploy(settings)
     _show(as_json, {"ok": True}, ["deployed"])
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import httpx
@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelled, Crashed
 
+from flows.engine.clock import server_time
 from flows.engine.names import CONVERT, DEPLOYMENT
 from flows.service.dispatch import EngineUnavailable, Run, RunState
 
@@ -75,10 +76,11 @@ class PrefectDispatcher:
         """What became of runs."""
         found: dict[str, Run] = {}
         with reaching_prefect(), get_client(sync_client=True) as client:
+            now = server_time(client)
             for first in range(0, len(ids), _PAGE):
                 wanted = FlowRunFilterId(any_=[UUID(run) for run in ids[first : first + _PAGE]])
                 for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(id=wanted), limit=_PAGE):
-                    found[str(run.id)] = _run(run)
+                    found[str(run.id)] = _run(run, now)
         return found
 
     def end(self, run: str, reason: str) -> None:
@@ -92,10 +94,9 @@ class PrefectDispatcher:
                 return
 
 
-def _run(run: FlowRun) -> Run:
+def _run(run: FlowRun, now: datetime) -> Run:
     state = run.state
     if state is None:
         return Run(RunState.QUEUED, 0.0)
-    # The clocks of server and this machine are taken as equal: only waits of minutes are told by it.
-    age = (datetime.now(UTC) - state.timestamp).total_seconds()
+    age = (now - state.timestamp).total_seconds()
     return Run(_STATES[state.type], max(0.0, age), state.message)

@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -145,11 +144,12 @@ def _own_run() -> UUID | None:
 def _is_needless(engine: Engine, flow: str, interval: float) -> bool:
     """Whether another run has taken this one's place: after an outage, all that were missed would start one after another."""
     try:
-        forget_missed(flow, 2 * interval)
+        there = forget_missed(flow, 2 * interval)
     except EngineUnavailable as error:
         get_run_logger().warning("runs that were missed stay as they are: %s", error)
+        return False
     due = flow_run.scheduled_start_time
-    if due is None or (datetime.now(UTC) - due).total_seconds() <= 2 * interval:
+    if due is None or (there - due).total_seconds() <= 2 * interval:
         return False
     # Late it may be because the machine is busy: then it is still needed.
     with engine.connect() as connection:

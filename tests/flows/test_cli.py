@@ -660,7 +660,11 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None
     assert code == 0
     assert (tmp_path / "demo.ome.zarr" / "zarr.json").exists()
     assert "ok" in out
-    assert cli("demo", "--folder", tmp_path)[0] == 0  # a second time too
+    code, out, _ = cli("demo", "--folder", tmp_path, "--json")  # a second time too
+    found = json.loads(out)
+    assert code == 0
+    assert found["report"]["ok"] is True
+    assert found["receipt"]["output"] == str(tmp_path / "demo.ome.zarr")
 
 
 @pytest.mark.parametrize(("loaded", "ends"), [("obstore", False), ("json", True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import socket
 import threading
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -233,6 +235,23 @@ def test_submit_queues_by_hand(here: Bench, made: Made, capsys: pytest.CaptureFi
 def test_submit_says_what_is_no_slide(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     found = answer(capsys, "convert", str(here.folder / "broken.svs"), "-o", str(here.place / "x"), "--submit", code=4)
     assert found["error"]["kind"] == "damaged"
+
+
+def test_submit_of_a_folder_ends_with_a_total(here: Bench, made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = here.place / "several"
+    folder.mkdir()
+    shutil.copy(made(*SVS[1][:2]), folder / "whole.svs")
+    shutil.copy(here.folder / "broken.svs", folder)
+    assert run(["convert", str(folder), "-o", str(here.place / "x"), "--submit", "--json"]) == 1
+    *_, last = capsys.readouterr().out.splitlines()
+    assert json.loads(last) == {"total": {"slides": 2, "queued": 1, "failed": 1}}
+
+
+@pytest.mark.usefixtures("here")
+@patch.dict(os.environ)
+def test_deploying_to_no_server_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    os.environ.pop("PREFECT_API_URL", None)
+    assert "PREFECT_API_URL" in answer(capsys, "config", "deploy", code=2)["error"]["message"]
 
 
 def test_config_check(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
