@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from drivers.errors import CutShort, DriverError, Incomplete, Unreadable
+from drivers.errors import DriverError, Unreadable
 from drivers.model import Scene
 
-OF_THE_FILE = (CutShort, Incomplete, Unreadable)
-"""Errors that are no matter of one image."""
+OF_THE_SYSTEM = Unreadable
+"""The error that is no matter of the image: the file is there, and reading it may work the next time."""
 
 
 def associated_images(makers: Mapping[str, Callable[[], Scene]], warnings: list[str]) -> dict[str, Scene]:
     """The images by role, of those that can be read; the others are named in `warnings`.
 
-    A file that is cut short, incomplete or unreadable is no matter of one image: those errors are raised.
+    One whose file is absent, or whose data lie past the end of the file, is left out too: levels are built by themselves, and
+    raise where theirs are not whole. What the operating system fails to read is raised.
     """
     found: dict[str, Scene] = {}
     for role, make in makers.items():
         try:
             found[role] = make()
-        except OF_THE_FILE:
+        except OF_THE_SYSTEM:
             raise
         except DriverError as error:
             warnings.append(left_out(role, error))

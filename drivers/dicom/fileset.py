@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from drivers.associated import left_out
 from drivers.dicom.dataset import DataSet
-from drivers.dicom.identity import SERIES, is_copy, other_slide
-from drivers.dicom.instance import MAGIC, PREAMBLE, Instance, bare_coding, open_instance
-from drivers.dicom.parts import is_whole_slide
-from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath, Unsupported
+from drivers.dicom.identity import INSTANCE_UID, SERIES, is_copy, other_slide
+from drivers.dicom.instance import MAGIC, PREAMBLE, Instance, asked_of_header, bare_coding, open_instance
+from drivers.dicom.parts import is_whole_slide, role_by_type, role_of
+from drivers.errors import Damaged, DriverError, Incomplete, Unreadable, UnsafePath, Unsupported
 from drivers.limits import check
 
 _KIND, _DIRECTORY = 0x00080016, "1.2.840.10008.1.3.10"
@@ -79,20 +81,50 @@ def _given(files: FileSet, path: Path) -> None:
 
 
 def _add_all(files: FileSet, paths: Iterable[Path], given: DataSet | None = None) -> None:
-    """Open every file; with `given`, only those of its series and slide stay open, and damaged files are told of."""
+    """Open every file; with `given`, only those of its series and slide stay open, and damaged files are told of.
+
+    Without it only associated images may be damaged. A level whose end is missing is refused, unless it is a torn copy of
+    a file that is there.
+    """
+    torn: list[tuple[_Torn, DriverError]] = []
     for path in paths:
         try:
             instance = open_instance(path)
         except DriverError as error:
-            if given is None:
+            found = asked_of_header(path, partial(_torn, given))
+            if given is None and (found is None or isinstance(error, Unreadable)):
                 raise
-            files.warnings.append(f"{path.name} is left out: {str(error).removeprefix(f'{path.name}: ')}")
+            if found is not None and not found.foreign:
+                torn.append((found, error))
+            else:
+                files.warnings.append(f"{path.name} is left out: {str(error).removeprefix(f'{path.name}: ')}")
             continue
         foreign = given is not None and _foreign(files, given, instance)
         if foreign or instance.data.text(_KIND) == _DIRECTORY:
             instance.source.close()
         else:
             files.add(instance)
+    uids = {instance.data.text(INSTANCE_UID) for instance in files.instances}
+    for found, error in torn:
+        if not found.role and found.uid not in uids:
+            raise error
+        files.warnings.append(f"the {found.role or 'second'} image is left out: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Torn:
+    """What a file whose pixel data is not whole says of itself."""
+
+    role: str
+    """Of an associated image; "" for all else."""
+    uid: str | None
+    foreign: bool
+    """Of another slide than the given one."""
+
+
+def _torn(given: DataSet | None, data: DataSet) -> _Torn:
+    foreign = given is not None and (data.text(SERIES) != given.text(SERIES) or other_slide(given, data) is not None)
+    return _Torn((role_of(data) if is_whole_slide(data) else "") or "", data.text(INSTANCE_UID), foreign)
 
 
 def _foreign(files: FileSet, given: DataSet, instance: Instance) -> bool:
@@ -145,12 +177,27 @@ def _claims_dicom(name: str, head: bytes, suffix: str) -> bool:
 def _listed(files: FileSet, directory: Path) -> None:
     """The images that a DICOMDIR names, confined to its folder (CVE-2026-32711 was a reader that did not)."""
     index = open_instance(directory)
+    paths: list[Path] = []
     try:
-        names = ["/".join(record.texts(_REFERENCED)) for record in index.data.items(_RECORDS) if _is_image(record)]
+        for record in index.data.items(_RECORDS):
+            if _is_image(record):
+                paths += _referenced(files, directory, record)
     finally:
         index.source.close()
     files.directory = directory
-    _add_all(files, [_confined(directory, name) for name in names])
+    _add_all(files, paths)
+
+
+def _referenced(files: FileSet, directory: Path, record: DataSet) -> list[Path]:
+    """The file of a record; none, with a warning, where it is absent and the record says that it is an associated image."""
+    try:
+        return [_confined(directory, "/".join(record.texts(_REFERENCED)))]
+    except Incomplete as error:
+        role = role_by_type(record)
+        if not role:
+            raise
+        files.warnings.append(left_out(role, error))
+        return []
 
 
 def _is_image(record: DataSet) -> bool:

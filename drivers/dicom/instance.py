@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,33 @@ def open_instance(path: Path) -> Instance:
     """Open and walk through a file; whoever opened it closes `source`. Raises a DriverError that names the file."""
     source = open_source(path)
     with closed_on_error(path, source.close):
-        return _instance(source)
+        instance = _instance(source)
+        _check_end(instance)
+        return instance
+
+
+def asked_of_header[T](path: Path, ask: Callable[[DataSet], T]) -> T | None:
+    """What `ask` finds in front of the pixel data, of which the end may be missing; None where the file has none of them."""
+    try:
+        source = open_source(path)
+    except DriverError:
+        return None
+    try:
+        instance = _instance(source)
+        return ask(instance.data) if instance.pixels is not None else None
+    except DriverError:
+        return None
+    finally:
+        source.close()
+
+
+def _check_end(instance: Instance) -> None:
+    pixels, size = instance.pixels, instance.content.size
+    if pixels is not None and pixels.length != UNDEFINED and pixels.offset + pixels.length > size:
+        raise Damaged(
+            f"the pixel data claims {pixels.length} bytes at offset {pixels.offset}, the file ends at {size}: "
+            "it is truncated; copy it again"
+        )
 
 
 def _instance(source: ByteSource) -> Instance:
@@ -76,11 +103,6 @@ def _instance(source: ByteSource) -> Instance:
         coding, start, syntax = bare, 0, EXPLICIT if bare.explicit else IMPLICIT
     data = data_set(Window(content), (start, content.size), coding)
     pixels = next((data.found[tag] for tag in PIXELS if tag in data.found), None)
-    if pixels is not None and pixels.length != UNDEFINED and pixels.offset + pixels.length > content.size:
-        raise Damaged(
-            f"the pixel data claims {pixels.length} bytes at offset {pixels.offset}, the file ends at {content.size}: "
-            "it is truncated; copy it again"
-        )
     return Instance(source, content, syntax, data, pixels)
 
 

@@ -15,6 +15,7 @@ SHARED, PER_FRAME = 0x52009229, 0x52009230
 PIXEL_MEASURES, PIXEL_SPACING = 0x00289110, 0x00280030
 _MATRIX = 0x00480007, 0x00480006
 _ORIGIN = 0x00480008
+_IMAGE_TYPE = 0x00080008
 _ROLES = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail", "VOLUME": ""}
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
@@ -73,12 +74,17 @@ def is_whole_slide(data: DataSet) -> bool:
 
 def role_of(data: DataSet) -> str | None:
     """Role of a whole-slide instance by its Image Type: "" for a level, None for what is no picture of the slide."""
-    words = data.texts(0x00080008)
+    words = data.texts(_IMAGE_TYPE)
     if "LOCALIZER" in words or "REGIONLOCALIZER" in words:
         return None
     if any(tag not in data for tag in _MATRIX):
         return None
-    return next((_ROLES[word] for word in words[2:] if word in _ROLES), "")
+    return role_by_type(data)
+
+
+def role_by_type(data: DataSet) -> str:
+    """Role of an associated image by the words of its Image Type; "" for a level, and where it states none."""
+    return next((_ROLES[word] for word in data.texts(_IMAGE_TYPE)[2:] if word in _ROLES), "")
 
 
 def part_of(instance: Instance) -> Part:

@@ -6,11 +6,12 @@ and Formats documentation, "OME-TIFF specification".
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drivers.associated import OF_THE_FILE, left_out
-from drivers.errors import Damaged, DriverError
+from drivers.associated import OF_THE_SYSTEM, left_out
+from drivers.errors import Damaged, DriverError, Incomplete
 from drivers.files import closed_on_error, open_source, read_head
 from drivers.limits import LIMITS, check
 from drivers.members.files import confined
@@ -33,6 +34,7 @@ from drivers.ometiff.files import FileSet, master_of, names_of
 from drivers.ometiff.planes import claimed_by, planes_of, runs_of
 from drivers.ometiff.reduced import Reduced, masks_in_chain, reduced_in_chain
 from drivers.ometiff.stacks import Group, groups_of, levels_of
+from drivers.ometiff.tiffdata import Run
 from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
 from drivers.tiff.mask import masked
 from drivers.tiff.metadata import icc_of, text
@@ -71,13 +73,25 @@ def _of_companion(path: Path) -> Slide:
         names = [uuid.get("FileName") or "" for uuid in root.iter() if uuid.tag.rpartition("}")[2] == "UUID"]
         if not names_of(root) or "" in names_of(root):
             raise Damaged("does not name the OME-TIFF file of every plane; a companion holds none itself")
-        first = confined(path.parent, next(name for name in names if name in names_of(root)))
+        named = [name for name in names if name in names_of(root)]
+        first = _first(path.parent, named)
 
         def opened(_member: Path, file: OpenTiff) -> Slide:
             own = parse_xml(text(file.tiff.pages.first, 270) or "<OME/>")
             return _closing(path, FileSet(file, own.get("UUID"), names_of(root)), (xml, root), [first])
 
         return open_with(first, opened, general=True)
+
+
+def _first(folder: Path, names: list[str]) -> Path:
+    """The first file that is there: of a set without the file of its label the other ones are read."""
+    try:
+        return confined(folder, names[0])
+    except Incomplete:
+        there = next((name for name in names if (folder / name).exists()), None)
+        if there is None:
+            raise
+        return confined(folder, there)
 
 
 def _nothing() -> None:
@@ -133,19 +147,17 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
     associated: dict[str, Scene] = {}
     images = pixels_of(root)
     for p, planes, chained, masks in _stored(images, files):
-        role = _ROLES.get((p.name or "").lower()) if len(images) > 1 else None
+        role = _role(p, images)
         try:
             scene = _scene(path, p, groups_of(p, planes, files, chained), document, files)
         except DriverError as error:
-            if role is None or isinstance(error, OF_THE_FILE):
-                raise
-            files.warnings.append(left_out(role, error))
+            _spare(role, error, files)
             continue
         found = masked(scene, masks, files.main.source)
         scene, files.warnings[:] = found.scene, [*files.warnings, *found.warnings]
         associated |= found.associated()
         if role is not None and role not in associated:
-            associated[role] = scene
+            associated[role] = replace(scene, name=role)
         else:
             scenes.append(scene)
     if not scenes:
@@ -166,11 +178,20 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
 
 def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, Reduced, list[TiffPage]]]:
     """Every Image that has planes, with the reduced images of the main chains and the masks in that of the main file."""
-    runs = [runs_of(p, files) for p in images]
-    claimed = claimed_by([run for one in runs for run in one])
+    runs: list[tuple[Pixels, list[Run]]] = []
+    for p in images:
+        try:
+            runs.append((p, runs_of(p, files)))
+        except DriverError as error:
+            _spare(_role(p, images), error, files)
+    claimed = claimed_by([run for _, own in runs for run in own])
     found: list[tuple[Pixels, Planes]] = []
-    for p, own in zip(images, runs, strict=True):
-        planes = planes_of(p, own, files, claimed)
+    for p, own in runs:
+        try:
+            planes = planes_of(p, own, files, claimed)
+        except DriverError as error:
+            _spare(_role(p, images), error, files)
+            continue
         if planes is None:
             files.warnings.append(f"image {p.index} has no planes and is left out")
         else:
@@ -181,6 +202,18 @@ def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, 
         if masks_in_chain([planes for _, planes in found], file):
             files.warnings.append(f"{file.name}: its transparency masks are left out; convert it by itself to keep them")
     return [(p, planes, chained, masks.get(i, [])) for i, (p, planes) in enumerate(found)]
+
+
+def _role(p: Pixels, images: list[Pixels]) -> str | None:
+    """Role of an associated image; None for an Image of the specimen."""
+    return _ROLES.get((p.name or "").lower()) if len(images) > 1 else None
+
+
+def _spare(role: str | None, error: DriverError, files: FileSet) -> None:
+    """A word about an associated image that cannot be read; the error of any other is raised."""
+    if role is None or isinstance(error, OF_THE_SYSTEM):
+        raise error
+    files.warnings.append(left_out(role, error))
 
 
 def _scene(path: Path, p: Pixels, groups: list[Group], document: tuple[str, Element], files: FileSet) -> Scene:

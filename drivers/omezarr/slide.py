@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from drivers.associated import associated_images
+from drivers.associated import OF_THE_SYSTEM, associated_images, left_out
 from drivers.errors import DriverError, Incomplete, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.location import Location, Remote, Url
@@ -87,15 +87,7 @@ def _slide(files: Files, path: Location) -> Slide:
         raise Unsupported("is a Zarr array, not an OME-Zarr image; give the folder above it")
     stored, warnings = files.keys(), list[str]()
     store = _Store(root, stored, document_of(files, warnings), warnings)
-    scenes: list[Scene] = []
-    associated: dict[str, Scene] = {}
-    for group, index in _images(root):
-        for scene in _scenes(store, group, index):
-            role = scene.name.lower()
-            if index is not None and role in _ROLES and len(store.document.images if store.document else ()) > 1:
-                associated.setdefault(_role(role), replace(scene, name=_role(role)))
-            else:
-                scenes.append(scene)
+    scenes, associated = _read(store)
     if not scenes:
         raise Unsupported("is a Zarr group without OME-Zarr images (no multiscales, series or plate)")
     for role, group in _associated(root):
@@ -114,6 +106,29 @@ def _slide(files: Files, path: Location) -> Slide:
     )
 
 
+def _read(store: _Store) -> tuple[list[Scene], dict[str, Scene]]:
+    """(scenes, images that the OME-XML names after a role). One of those that cannot be read costs a warning."""
+    scenes: list[Scene] = []
+    associated: dict[str, Scene] = {}
+    for find, index in _images(store.root):
+        try:
+            found = list(_scenes(store, find(), index))
+        except DriverError as error:
+            images = store.document.images if store.document else ()
+            role = _role(images[index].name, store) if index is not None and index < len(images) else None
+            if role is None or isinstance(error, OF_THE_SYSTEM):
+                raise
+            store.warnings.append(left_out(role, error))
+            continue
+        for scene in found:
+            role = _role(scene.name, store) if index is not None else None
+            if role is None:
+                scenes.append(scene)
+            else:
+                associated.setdefault(role, replace(scene, name=role))
+    return scenes, associated
+
+
 def _first(store: _Store, group: Group, role: str) -> Scene:
     return replace(next(_scenes(store, group, None)), name=role)
 
@@ -127,22 +142,26 @@ def _nothing() -> None:
     """Chunks are opened one by one: nothing to close."""
 
 
-def _role(name: str) -> str:
-    word = name.removesuffix(" image")
+def _role(name: str | None, store: _Store) -> str | None:
+    """Role of an image of that name; None for the specimen, as which a single image always counts."""
+    word = (name or "").lower()
+    if word not in _ROLES or store.document is None or len(store.document.images) < 2:
+        return None
+    word = word.removesuffix(" image")
     return "macro" if word == "overview" else word
 
 
-def _images(root: Group) -> Iterator[tuple[Group, int | None]]:
-    """(group of an image, its index in the OME-XML)."""
+def _images(root: Group) -> Iterator[tuple[Callable[[], Group], int | None]]:
+    """(what finds the group of an image or raises Incomplete, the image's index in the OME-XML)."""
     if "multiscales" in root.ome:
-        yield root, 0
+        yield partial(_itself, root), 0
     elif "plate" in root.ome:
-        yield from ((group, None) for group in _fields(root))
+        yield from ((partial(_itself, group), None) for group in _fields(root))
     elif _LAYOUT in root.ome:
         names = _series(root)
         check("the number of images", len(names), _MOST_IMAGES)
         for index, name in enumerate(names):
-            yield _below(root, name), index
+            yield partial(_below, root, name), index
 
 
 def _series(root: Group) -> list[str]:
@@ -178,6 +197,10 @@ def _associated(root: Group) -> Iterator[tuple[str, Group]]:
         group = read_group(root.files, joined("associated", name))
         if group is not None and "multiscales" in group.ome:
             yield name.lower(), group
+
+
+def _itself(group: Group) -> Group:
+    return group
 
 
 def _below(group: Group, name: str) -> Group:

@@ -5,26 +5,58 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from drivers.errors import Damaged, Incomplete, UnsafePath
+from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath
 from drivers.files import open_source
 from drivers.limits import LIMITS, check
+from drivers.openslide.mirax import roles_alone_in
 
-_MIRAX_KEY = re.compile(r"(?:FILE_\d+|INDEXFILE)\s*=\s*(.+?)\s*$", re.IGNORECASE)
-_VMS_KEY = re.compile(r"(?:ImageFile(?:\([\d,]+\))?|MapFile|MacroImage|OptimisationFile)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+_MIRAX_KEY = re.compile(r"(FILE_\d+|INDEXFILE)\s*=\s*(.+?)\s*$", re.IGNORECASE)
+_VMS_KEY = re.compile(r"(ImageFile(?:\([\d,]+\))?|MapFile|MacroImage|OptimisationFile)\s*=\s*(.+?)\s*$", re.IGNORECASE)
 
 
-def companions(path: Path, vendor: str) -> list[Path]:
-    """Files beside `path` that the slide needs. Raises Incomplete, naming the one that is not there, and UnsafePath."""
+def companions(path: Path, vendor: str) -> tuple[list[Path], dict[str, DriverError]]:
+    """(files beside `path` that the slide has, what is wrong with associated images whose file is not there, by role).
+
+    Raises Incomplete, naming a file that is not there and holds more than these, and UnsafePath.
+    """
     if vendor == "mirax":
-        folder = path.with_suffix("")
-        index = folder / "Slidedat.ini"
-        return [_inside(path, index), *(_inside(path, folder / name) for name in _names(index, _MIRAX_KEY))]
-    if vendor == "hamamatsu":
-        _check_order(path)
-        named = [path.parent / name for name in _names(path, _VMS_KEY)]
-        # OpenSlide does without the optimisation file.
-        return [_inside(path, other) for other in named if other.suffix.lower() != ".opt" or other.exists()]
-    return []
+        return _of_mirax(path)
+    if vendor != "hamamatsu":
+        return [], {}
+    _check_order(path)
+    found: list[Path] = []
+    absent: dict[str, DriverError] = {}
+    for key, name in _entries(path, _VMS_KEY):
+        other = path.parent / name
+        if other.suffix.lower() == ".opt" and not other.exists():  # OpenSlide does without the optimisation file
+            continue
+        try:
+            found.append(_inside(path, other))
+        except Incomplete as error:
+            if key.lower() != "macroimage":
+                raise
+            absent["macro"] = error
+    return list(dict.fromkeys(found)), absent
+
+
+def _of_mirax(path: Path) -> tuple[list[Path], dict[str, DriverError]]:
+    folder = path.with_suffix("")
+    index = _inside(path, folder / "Slidedat.ini")
+    lines = _lines(index)
+    found: list[Path] = [index]
+    missing: dict[str, Incomplete] = {}
+    for key, name in _entries(index, _MIRAX_KEY):
+        try:
+            found.append(_inside(path, folder / name))
+        except Incomplete as error:
+            missing[key.lower()] = error
+    absent: dict[str, DriverError] = {}
+    for key, error in missing.items():
+        roles = roles_alone_in(key, lines, folder)
+        if not roles:
+            raise error
+        absent |= dict.fromkeys(roles, error)
+    return list(dict.fromkeys(found)), absent
 
 
 def _check_order(index: Path) -> None:
@@ -45,9 +77,9 @@ def _lines(index: Path) -> list[str]:
         source.close()
 
 
-def _names(index: Path, pattern: re.Pattern[str]) -> list[str]:
-    found = [match[1] for line in _lines(index) if (match := pattern.match(line.strip()))]
-    return list(dict.fromkeys(found))
+def _entries(index: Path, pattern: re.Pattern[str]) -> list[tuple[str, str]]:
+    """(key, name of a file), in the order of the index."""
+    return [(match[1], match[2]) for line in _lines(index) if (match := pattern.match(line.strip()))]
 
 
 def _inside(path: Path, other: Path) -> Path:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class Library:
     """An open slide of the library. After an error the library refuses all further reads: then it is opened anew."""
 
     path: Path
+    view: TemporaryDirectory[str] | None = None
+    """A folder with the slide under its name, which is opened in its place and removed at the end."""
     _current: Any = None
     _worn: list[Any] = field(default_factory=list[Any])
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -39,11 +42,15 @@ class Library:
         with self._lock:
             if self._current is None:
                 try:
-                    self._current = openslide.OpenSlide(self.path)
+                    self._current = openslide.OpenSlide(self._place)
                 except (openslide.OpenSlideError, OSError, ValueError) as error:
                     raise Damaged(f"{self.path.name}: OpenSlide cannot open it: {reason(error)}") from error
                 self._current.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
             return self._current
+
+    @property
+    def _place(self) -> Path:
+        return self.path if self.view is None else Path(self.view.name) / self.path.name
 
     def failed(self, slide: Any) -> None:
         """`slide` has failed and is of no further use. Others may still be reading with it: it is closed at the end."""
@@ -59,6 +66,8 @@ class Library:
                 slide.close()
             self._worn.clear()
             self._current = None
+            if self.view is not None:
+                self.view.cleanup()
 
 
 @dataclass(frozen=True, slots=True)

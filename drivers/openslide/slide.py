@@ -22,6 +22,7 @@ from drivers.model import RGB_CHANNELS, Facts, Level, PixelSize, Position, Scene
 from drivers.openslide.companions import check_whole, companions, end_missing
 from drivers.openslide.library import Library, PictureReader, RegionReader, reason
 from drivers.openslide.signs import vendor_of
+from drivers.openslide.spared import open_library
 from drivers.tiff.container import check_tiff
 from drivers.tiles import Grid
 
@@ -55,8 +56,13 @@ def open_with_library(path: Path, driver: str) -> Slide:
     if vendor in _TIFFS:
         check_tiff(path)
     check_whole(path, vendor)
-    files = [path, *companions(path, vendor)]
-    source, library = open_source(path), Library(path)
+    beside, absent = companions(path, vendor)
+    source = open_source(path)
+    try:
+        library, lost = open_library(path, vendor, beside, absent)
+    except BaseException:
+        source.close()
+        raise
 
     def close() -> None:
         library.close()
@@ -65,10 +71,10 @@ def open_with_library(path: Path, driver: str) -> Slide:
     try:
         slide = library.slide()
         scene, warnings = _scene(library, slide, vendor)
-        warnings += end_missing(path, vendor)
+        warnings += [*end_missing(path, vendor), *lost]
         properties = dict(slide.properties)
         raw = "\n".join(f"{key}={value}" for key, value in sorted(properties.items())) or None
-        return Slide(path, driver, files, [scene], _associated(library, slide, warnings), close, raw, warnings)
+        return Slide(path, driver, [path, *beside], [scene], _associated(library, slide, warnings), close, raw, warnings)
     except openslide.OpenSlideError as error:
         close()
         raise Damaged(f"{path.name}: {reason(error)}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.associated import OF_THE_FILE, left_out
+from drivers.associated import OF_THE_SYSTEM, left_out
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
@@ -69,6 +69,7 @@ def _slide(files: _Set, driver: str) -> Slide:
     root = read_tags(source.read(0, source.size), path.name)
     scenes: list[Scene] = []
     associated: dict[str, Scene] = {}
+    lost: list[DriverError] = []
     for image in images_of(root):
         role = _ROLES.get(image.kind) or ((image.name or "").lower() if (image.name or "").lower() in _ROLE_NAMES else None)
         if role is None and image.kind != 0:
@@ -77,9 +78,10 @@ def _slide(files: _Set, driver: str) -> Slide:
         try:
             found = _scenes(files, image)
         except DriverError as error:
-            if role is None or isinstance(error, OF_THE_FILE):
+            if role is None or isinstance(error, OF_THE_SYSTEM):
                 raise
             files.warnings.append(left_out(role, error))
+            lost.append(error)
             continue
         if not found:
             files.warnings.append(f"image {image.name or image.index} has no pixels that are read")
@@ -90,7 +92,7 @@ def _slide(files: _Set, driver: str) -> Slide:
     if not scenes and associated:  # a slide of which only the overview was taken
         scenes, associated = [replace(scene, name=role) for role, scene in associated.items()], {}
     if not scenes:
-        raise Unsupported(f"{path.name}: lists no image with pixels")
+        raise lost[0] if lost else Unsupported(f"{path.name}: lists no image with pixels")
     paths = [s.path for s in files.sources]
     raw = "\n".join(_lines(root, "")) or None
     return Slide(path, driver, paths, _apart(scenes), associated, files.close, raw, files.warnings)

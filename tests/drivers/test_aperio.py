@@ -324,10 +324,14 @@ def test_a_tile_table_past_the_end_is_damage(tmp_path: Path, sample: Callable[[s
         open_slide(path)
 
 
-def test_a_label_past_the_end_is_truncation(tmp_path: Path, sample: Callable[[str], Path]) -> None:
+def test_a_label_past_the_end_is_left_out_and_a_level_refused(tmp_path: Path, sample: Callable[[str], Path]) -> None:
     path = Path(shutil.copy(sample("lzw.svs"), tmp_path / "x.svs"))
     with tifffile.TiffFile(path) as tiff:
         label = next(page.index for page in tiff.pages if page.subfiletype == 1)
     made_svs.patch_array(path, label, 273, {0: path.stat().st_size + 10})
-    with pytest.raises(Damaged, match=r"^x\.svs: label image: "):
+    with open_slide(path) as slide:
+        assert "label" not in slide.associated
+        assert any(w.startswith("the label image cannot be read and is left out: ") for w in slide.warnings)
+    made_svs.patch_array(path, 0, 324, {0: path.stat().st_size + 10})
+    with pytest.raises(Damaged, match=r"^x\.svs: .*truncated"):
         open_slide(path)

@@ -144,6 +144,10 @@ def test_broken_descriptions(tmp_path: Path, old: bytes, new: bytes, message: st
 
 def test_truncated_file(tmp_path: Path) -> None:
     path = make_qptiff(tmp_path / "cut.qptiff", small())
-    path.write_bytes(path.read_bytes()[:-4000])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4000])  # in the images beside the slide
+    with open_slide(path) as slide:
+        assert any("image cannot be read and is left out: " in warning for warning in slide.warnings)
+    path.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(Damaged, match=r"^cut.qptiff"):
         open_slide(path)

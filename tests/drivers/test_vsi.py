@@ -78,7 +78,7 @@ def test_real_file_equals_slideio(shared_samples: Path) -> None:
 
 def test_real_file_without_companions_names_them(shared_samples: Path) -> None:
     path = shared_samples / "broken" / "vsi-without-ets" / "Image_Mouse13_PB_H7.vsi"
-    with pytest.raises(Incomplete, match=r"_Image_Mouse13_PB_H7_/stack1/frame_t\.ets .*Overview is missing") as caught:
+    with pytest.raises(Incomplete, match=r"_Image_Mouse13_PB_H7_/stack\d+/frame_t\.ets .* is missing") as caught:
         open_slide(path)
     assert caught.value.retryable
 

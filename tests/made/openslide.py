@@ -58,6 +58,10 @@ class Mrxs:
     levels: int = 3
     absent: frozenset[tuple[int, int]] = frozenset((x, y) for x in range(8) for y in range(6) if x < 2 or y < 2)
     """(x, y) of pictures that were not taken."""
+    images: tuple[tuple[str, bytes], ...] = ()
+    """Name ("SlideThumbnail", "SlideBarcode", "SlidePreview") and JPEG stream of associated images."""
+    apart: bool = False
+    """They lie in a data file of their own, the second."""
 
 
 def make_mrxs(path: Path, slide: Mrxs) -> Path:
@@ -82,8 +86,14 @@ def make_mrxs(path: Path, slide: Mrxs) -> Path:
                 entries.append((y * slide.across + x, len(data), len(stream), 0))
                 data += stream
         lists.append(entries)
-    (folder / "Data0000.dat").write_bytes(data)
-    (folder / "Index.dat").write_bytes(_index(lists))
+    files = [data, bytearray(b"MRXS more")] if slide.apart else [data]
+    records: list[tuple[int, int, int, int, int]] = []
+    for _, stream in slide.images:
+        records.append((0, 0, len(files[-1]), len(stream), len(files) - 1))
+        files[-1] += stream
+    for number, held in enumerate(files):
+        (folder / f"Data{number:04}.dat").write_bytes(held)
+    (folder / "Index.dat").write_bytes(_index(lists, records))
     (folder / "Slidedat.ini").write_text(_ini(slide), "utf-8-sig")
     return path
 
@@ -96,11 +106,14 @@ def canvas(slide: Mrxs) -> NDArray[np.uint8]:
     return pixels
 
 
-def _index(lists: list[list[tuple[int, int, int, int]]]) -> bytes:
+def _index(lists: list[list[tuple[int, int, int, int]]], records: list[tuple[int, int, int, int, int]]) -> bytes:
     head = b"01.02" + _ID
     root = len(head) + 8
-    out = bytearray(head + struct.pack("<ii", root, 0) + bytes(4 * len(lists)))
-    struct.pack_into("<i", out, len(head) + 4, 0)
+    beside = root + 4 * len(lists)
+    out = bytearray(head + struct.pack("<ii", root, beside) + bytes(4 * len(lists) + 4 * len(records)))
+    for number, record in enumerate(records):
+        struct.pack_into("<i", out, beside + 4 * number, len(out))
+        out += struct.pack("<iiii5i", 0, len(out) + 8, 1, 0, *record)
     for level, entries in enumerate(lists):
         struct.pack_into("<i", out, root + 4 * level, len(out))
         out += struct.pack("<iiii", 0, len(out) + 8, len(entries), 0)
@@ -117,12 +130,20 @@ def _ini(slide: Mrxs) -> str:
         "[HIERARCHICAL]",
         "INDEXFILE = Index.dat",
         "HIER_COUNT = 1",
-        "NONHIER_COUNT = 0",
+        f"NONHIER_COUNT = {min(1, len(slide.images))}",
         "HIER_0_NAME = Slide zoom level",
     ]
     lines += [f"HIER_0_COUNT = {slide.levels}"]
     lines += [f"HIER_0_VAL_{i}_SECTION = LAYER_0_LEVEL_{i}_SECTION" for i in range(slide.levels)]
-    lines += ["[DATAFILE]", "FILE_COUNT = 1", "FILE_0 = Data0000.dat"]
+    if slide.images:
+        lines += ["NONHIER_0_NAME = Scan data layer", f"NONHIER_0_COUNT = {len(slide.images)}"]
+        lines += [f"NONHIER_0_VAL_{i} = ScanDataLayer_{name}" for i, (name, _) in enumerate(slide.images)]
+        lines += [f"NONHIER_0_VAL_{i}_SECTION = NONHIERLAYER_{name}" for i, (name, _) in enumerate(slide.images)]
+    lines += ["[DATAFILE]", f"FILE_COUNT = {1 + slide.apart}"]
+    lines += [f"FILE_{i} = Data{i:04}.dat" for i in range(1 + slide.apart)]
+    types = {"SlideThumbnail": "THUMBNAIL", "SlideBarcode": "BARCODE", "SlidePreview": "PREVIEW"}
+    for name, _ in slide.images:
+        lines += [f"[NONHIERLAYER_{name}]", f"{types[name]}_IMAGE_TYPE = JPEG"]
     for i in range(slide.levels):
         lines += [f"[LAYER_0_LEVEL_{i}_SECTION]", "OVERLAP_X = 0", "OVERLAP_Y = 0", f"IMAGE_CONCAT_FACTOR = {min(i, 1)}"]
         lines += [f"MICROMETER_PER_PIXEL_{a} = {0.25 * (1 << i)}" for a in "XY"]
