@@ -170,8 +170,8 @@ def _by_libtiff(data: Any, index: int = 0) -> Pixels:
 def _log(page: TiffPage) -> Decode:
     """Decodes SGI's LogLuv to CIE XYZ, and LogL to its Y, in 32-bit floats, as libtiff's codec does. Raises Unsupported."""
     compression, photometric = int(page.compression), int(page.photometric)
-    samples = {(SGILOG, LOGL): 1, (SGILOG, LOGLUV): 3, (SGILOG24, LOGLUV): 3}.get((compression, photometric))
-    if samples is None:
+    samples = {LOGL: 1, LOGLUV: 3}.get(photometric)  # libtiff writes LogL under both numbers in the same 16-bit runs
+    if samples is None or compression not in (SGILOG, SGILOG24):
         raise Unsupported(f"photometric interpretation {photometric} in compression {compression} is no LogLuv and no LogL")
     if page.samplesperpixel != samples or (samples > 1 and page.planarconfig == 2):
         raise Unsupported(f"LogLuv in {page.samplesperpixel} samples per pixel, or in separate planes, is not read")
