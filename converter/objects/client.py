@@ -75,6 +75,11 @@ class Client:
     url: Url
     """For messages: the store that is written."""
     patience: Patience = field(default_factory=Patience)
+    guard: Callable[[], None] = lambda: None
+    """Asked right before each try of a request that writes or removes; raises where this run may do neither any more.
+
+    A run may be suspended anywhere, in the pause before another try too: copies and deletions know no condition.
+    """
     _store: S3Store = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _thread: threading.Thread = field(init=False)
@@ -134,7 +139,7 @@ class Client:
             return done["e_tag"]
 
         try:
-            return await self._tried(ask, len(data))
+            return await self._tried(ask, len(data), writes=True)
         except (AlreadyExistsError, PreconditionError) as error:
             raise AlreadyThere(key) from error
         except FileNotFoundError as error:
@@ -191,7 +196,7 @@ class Client:
                 with suppress(FileNotFoundError):
                     await obstore.delete_async(self._store, some)
 
-            await self._tried(ask)
+            await self._tried(ask, writes=True)
 
     async def copy(self, pairs: Mapping[str, str], at_once: int = 16) -> None:
         """Copy objects within the bucket, by the server itself: new key by old."""
@@ -202,7 +207,7 @@ class Client:
         async def one(old: str, new: str) -> None:
             async with limit:
                 try:
-                    await self._tried(lambda: obstore.copy_async(self._store, old, new), longer_s=60)
+                    await self._tried(lambda: obstore.copy_async(self._store, old, new), longer_s=60, writes=True)
                 except FileNotFoundError as error:
                     raise failure(str(self.url), error) from None
 
@@ -213,12 +218,16 @@ class Client:
             for task in tasks:
                 task.cancel()
 
-    async def _tried[T](self, ask: Callable[[], Awaitable[T]], size: int = 0, longer_s: float = 0.0) -> T:
+    async def _tried[T](
+        self, ask: Callable[[], Awaitable[T]], size: int = 0, longer_s: float = 0.0, *, writes: bool = False
+    ) -> T:
         """Ask until it succeeds, fails for good, or patience ends. Conditions that do not hold are the caller's."""
         from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         begun, attempt = time.monotonic(), 0
         while True:
+            if writes:
+                self.guard()
             try:
                 return await self._once(ask, size, longer_s)
             except FileNotFoundError:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +21,7 @@ from uuid import uuid4
 
 from converter.errors import Busy, OutputFailed, Unusable
 from converter.objects.client import AlreadyThere, Client, Found
-from converter.process import is_gone, is_of_here, this_process
+from converter.process import is_gone, this_process
 
 LEASE_S = 120.0
 GIVE_UP_S = 60.0
@@ -89,8 +90,9 @@ class Claim:
         return True
 
     async def _abandoned(self, holder: dict[str, Any], found: Found) -> bool:
-        if is_of_here(holder):
-            return is_gone(holder)
+        if is_gone(holder):
+            return True
+        # One of this machine that lives and does not renew is suspended: it gives up by itself when it wakes.
         probe = f"{self.folder}/{self.run}.now"  # its time of change is "now" by the clock that dated the claim
         await self.client.create(probe, b"")
         now = await self.client.get(probe)
@@ -150,11 +152,15 @@ class Claim:
             self._lost = f"it could not be renewed for {GIVE_UP_S:.0f} s"
 
     async def release(self) -> None:
-        """Delete the claim, if it is still this run's."""
+        """Delete the claim, if it is still this run's. Renewed before, as a deletion knows no condition: nobody takes it
+        over between the two."""
         async with self._turn:
             found = await self.client.get(self.key)
             if self._lost is None and found is not None and _holder(found[0]).get("run") == self.run:
-                await self.client.delete([self.key])
+                asked = _clock()
+                with suppress(AlreadyThere):
+                    self._hold(await self.client.change(self.key, self._content(), found[1].etag or ""), asked)
+                    await self.client.delete([self.key])
             self._lost = self._lost or "it was released"
 
     def _hold(self, etag: str | None, since: float | None = None) -> None:

@@ -40,7 +40,8 @@ _RELEASE_S = 5.0
 PUBLISH_S = 20.0
 """How long the last step may take: the caller's fence is held meanwhile."""
 _COPIES, _DELETIONS = 64, 1000
-ROOTS = ("zarr.json", ".zattrs", ".zgroup")
+OPENING = ("zarr.json", ".zattrs")
+ROOTS = (*OPENING, ".zgroup")
 """Files that make a prefix a store. Removed in this order, put in the reverse: without the first two no image is found."""
 
 
@@ -54,6 +55,8 @@ class ObjectStage:
     stopped: Callable[[], bool]
     base: str
     """Key below which objects are written: the target's, or for a replacement one beside it."""
+    seen: Mapping[str, Found] = field(default_factory=dict[str, Found])
+    """The store that lay there when the conversion began: nothing else is removed for it."""
     folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     entries: list[Entry] = field(default_factory=list[Entry])
     bytes_written: int = 0
@@ -211,7 +214,11 @@ class ObjectStage:
     async def _look_again(self) -> None:
         await self.claim.confirm()
         final = key_of(self.target)
-        await self._require_whole(final)
+        found = await self._require_whole(final)
+        others = {name for name in ROOTS if name in found and name not in self._root}
+        others -= set(await broken(self.claim, final, sorted(others)))
+        if others:
+            raise OutputFailed(f"{self.target}: {min(others)} came from somebody else; let only slidemill write there")
         for name, data in self._root.items():
             found = await self.client.get(joined(final, name))
             if found is None or found[0] != data:
@@ -226,17 +233,19 @@ class ObjectStage:
             if found is None or found[0] != data:
                 raise exists_error(self.target) from None
 
-    async def _require_whole(self, base: str) -> None:
-        """The listing has every object with its size and ETag, and nothing else. Strays can only come from requests of a
-        dead run that took effect late: they are removed."""
+    async def _require_whole(self, base: str) -> Mapping[str, Found]:
+        """The listing, which has every object with its size and ETag, and nothing else. Strays can only come from requests
+        of a dead run that took effect late: they are removed."""
         found = await self.client.listing(base)
-        strays = [path for path in found if path not in self._put and path not in ROOTS]
+        known = {*self._put, *self._root, *OPENING}
+        strays = [path for path in found if path not in known]
         if strays and not (self.claim.inherited or self.claim.took_over):
             raise OutputFailed(f"{self.target}: {strays[0]} came from somebody else; let only slidemill write there")
         await self.client.delete([joined(base, path) for path in strays])
         for path, (entry, etag) in self._put.items():
             if not await self._as_written(joined(base, path), (entry, etag), found.get(path)):
                 raise OutputFailed(f"{self.target}: {path} is not there as it was written; convert again")
+        return found
 
     async def _as_written(self, key: str, wanted: tuple[Entry, str | None], found: Found | None) -> bool:
         entry, etag = wanted
@@ -249,15 +258,28 @@ class ObjectStage:
 
     async def _swap(self, final: str) -> None:
         await self.claim.confirm()
-        await self._remove(final)
+        old = self._as_seen(await self.client.listing(final))
+        self.claim.began = True  # what lies there without a root, should this run end here, is for the next one to remove
+        await self.claim.confirm()
+        await self._remove(final, old)
         await self.claim.confirm()
         for some in batched(self._put, _COPIES):
             self.claim.check()  # a run that was suspended and wakes up copies nothing any more
             await self.client.copy({joined(self.base, path): joined(final, path) for path in some})
         await self._require_whole(final)
 
-    async def _remove(self, folder: str) -> None:
-        found = await self.client.listing(folder)
+    def _as_seen(self, found: Mapping[str, Found]) -> Mapping[str, Found]:
+        """What lies at the target now, where that is the store which lay there when the conversion began, or a part of it."""
+        for path, now in found.items():
+            before = self.seen.get(path)
+            if before is None or (before.size, before.etag) != (now.size, now.etag):
+                raise Refused(
+                    f"{self.target}: {path} was written by somebody else during the conversion; nothing was replaced; "
+                    "look at it, and convert again"
+                )
+        return found
+
+    async def _remove(self, folder: str, found: Mapping[str, Found]) -> None:
         for name in ROOTS:
             if name in found:
                 await self.client.delete([joined(folder, name)])
@@ -274,7 +296,7 @@ class ObjectStage:
                 self.claim.check()
                 await self._withdraw()
             if self.base != key_of(self.target):
-                await self._remove(self.base)
+                await self._remove(self.base, await self.client.listing(self.base))
         await self.claim.release()
 
     async def _withdraw(self) -> None:
@@ -305,18 +327,19 @@ def open_object_stage(target: Url, *, replace: bool, stopped: Callable[[], bool]
     claim = Claim(client, joined(parent, STAGES, name, "claim.json"))
     try:
         client.wait(claim.acquire())
-        stage = client.wait(_begin(claim, target, replace=replace))
+        client.guard = claim.check
+        base, seen = client.wait(_begin(claim, target, replace=replace))
     except BaseException:
         with suppress(ConverterError, TimeoutError, CancelledError):
             client.wait(claim.release(), _RELEASE_S)
         client.close()
         raise
     client.submit(claim.keep())
-    return ObjectStage(client, target, claim, stopped, stage)
+    return ObjectStage(client, target, claim, stopped, base, seen)
 
 
-async def _begin(claim: Claim, target: Url, *, replace: bool) -> str:
-    """Look at what lies there, now that nobody else writes; where to write."""
+async def _begin(claim: Claim, target: Url, *, replace: bool) -> tuple[str, Mapping[str, Found]]:
+    """Look at what lies there, now that nobody else writes; where to write, and the store that is to be replaced."""
     client, final = claim.client, key_of(target)
     left = [path for path in await client.listing(claim.folder) if joined(claim.folder, path) != claim.key]
     await client.delete([joined(claim.folder, path) for path in left])
@@ -326,18 +349,18 @@ async def _begin(claim: Claim, target: Url, *, replace: bool) -> str:
     if is_rooted(found):
         if not replace:
             raise exists_error(target)
-        return joined(claim.folder, claim.run)
+        return joined(claim.folder, claim.run), found
     if found and not claim.inherited:
         raise no_store(target)
     await client.delete([joined(final, path) for path in found])
     claim.began = True
     await claim.confirm()
-    return final
+    return final, {}
 
 
 def is_rooted(found: Mapping[str, Any]) -> bool:
     """Whether a listing has the root of a store that somebody can open."""
-    return "zarr.json" in found or ".zattrs" in found
+    return any(name in found for name in OPENING)
 
 
 def no_store(target: Url) -> Refused:
