@@ -76,7 +76,7 @@ def _given(files: FileSet, path: Path) -> None:
         return
     files.add(instance)
     if is_whole_slide(instance.data):
-        others = (other for other in _dicom_files(path.parent, files.warnings, path.suffix) if other.name != path.name)
+        others = (other for other in _dicom_files(path.parent, files.warnings, path.name) if other.name != path.name)
         _add_all(files, others, instance.data)
 
 
@@ -144,34 +144,61 @@ def has_dicom(folder: Path) -> bool:
     return next(_dicom_files(folder), None) is not None
 
 
-def _dicom_files(folder: Path, warnings: list[str] | None = None, suffix: str = "") -> Iterator[Path]:
-    """Regular files of a folder that have the magic of DICOM, by name; tells of those that should have it by their suffix."""
+def _dicom_files(folder: Path, warnings: list[str] | None = None, given: str | None = None) -> Iterator[Path]:
+    """Regular files of a folder that have the magic of DICOM, by name; tells of those that should have it.
+
+    `given` is the file that was asked for, where it was not the folder. Links are not followed: the file may lie anywhere.
+    """
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False))
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
     except OSError:
         return
-    for name in names:
-        try:
-            with (folder / name).open("rb") as file:
-                head = file.read(PREAMBLE + len(MAGIC))
-        except OSError as error:
-            head, fault = b"", f"cannot be read: {error.strerror}"
-        else:
-            fault = "is no DICOM file, or one that is cut short"
+    for entry in found:
+        if entry.is_dir() or (entry.name == given and not entry.is_file(follow_symlinks=False)):
+            continue
+        if not entry.is_file(follow_symlinks=False):
+            if warnings is not None and _is_alike(entry.name, given):
+                what = "a link, which is not followed" if entry.is_symlink() else "no regular file"
+                warnings.append(f"{entry.name} is {what}; it is left out")
+            continue
+        head, fault = _head(folder / entry.name)
         if head[PREAMBLE:] == MAGIC:
-            yield folder / name
-        elif warnings is not None and _claims_dicom(name, head, suffix):
-            warnings.append(f"{name} {fault}; it is left out")
+            yield folder / entry.name
+        elif warnings is not None and _claims_dicom(entry.name, head, given):
+            warnings.append(f"{entry.name} {fault}; it is left out")
 
 
-def _claims_dicom(name: str, head: bytes, suffix: str) -> bool:
+def _head(path: Path) -> tuple[bytes, str]:
+    """(the bytes up to the magic, what is wrong where it is not there)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(PREAMBLE + len(MAGIC)), "is no DICOM file, or one that is cut short"
+    except OSError as error:
+        return b"", f"cannot be read: {error.strerror}"
+
+
+def _claims_dicom(name: str, head: bytes, given: str | None) -> bool:
     """Whether a file without the magic seems to have been DICOM: by its suffix, or by where it ends (preamble, magic)."""
     if bare_coding(head) is not None:
         return False
     short = len(head) < PREAMBLE + len(MAGIC)
     begun = not head[:PREAMBLE].strip(b"\0") and MAGIC.startswith(head[PREAMBLE:])
-    stub = short and begun and (len(head) > 0 or not suffix)
-    return stub or Path(name).suffix.lower() in _SUFFIXES or (suffix != "" and short and Path(name).suffix == suffix)
+    blank = not short and not any(head)  # of a copy for which only the room was made
+    named = given is not None and _ending(name) == _ending(given) and (not head or _ending(name) != "")
+    stub = short and ((begun and (len(head) > 0 or given is None)) or named)
+    return blank or stub or Path(name).suffix.lower() in _SUFFIXES
+
+
+def _is_alike(name: str, given: str | None) -> bool:
+    """Whether a file is named as DICOM files are, or as the given one is. UIDs have no suffix, only numbers."""
+    ending = _ending(name)
+    return given is None or ending in _SUFFIXES or ending == _ending(given)
+
+
+def _ending(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    return "" if suffix[1:].isdecimal() else suffix
 
 
 def _listed(files: FileSet, directory: Path) -> None:

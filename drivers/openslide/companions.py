@@ -119,7 +119,8 @@ def end_missing(path: Path, vendor: str) -> list[str]:
         return []
     source = open_source(path)
     try:
-        whole = source.size > 0 and source.read(source.size - 1, 1) in (b"\n", b"\r", b"\0")
+        end = source.read(max(0, source.size - 2), min(2, source.size))
     finally:
         source.close()
+    whole = end.removesuffix(b"\0")[-1:] in (b"\n", b"\r")
     return [] if whole else ["the last line of the index is not ended: where its end is missing, copy it again"]

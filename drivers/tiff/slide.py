@@ -17,6 +17,7 @@ from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
 from drivers.tiff.mask import masked
 from drivers.tiff.metadata import facts_of, icc_of, tag, text
+from drivers.tiff.micromanager import check_index
 from drivers.tiff.microscope import Notes, notes_of
 from drivers.tiff.opening import open_with
 from drivers.tiff.promise import check_promise
@@ -42,7 +43,7 @@ def open_slide(path: Path) -> Slide:
 
 def _slide(path: Path, file: OpenTiff) -> Slide:
     kind = kind_of(file)
-    warnings = check_promise(file.name, file.tiff.pages.first, kind)
+    warnings = [*check_promise(file.name, file.tiff.pages.first, kind), *check_index(file.source)]
     if file.is_open:
         warnings.append("the file ends where it would tell of further images: if its copy was cut short, some are missing")
     stacks = series_stacks(file, kind) if kind else []

@@ -77,6 +77,8 @@ def read_ets(source: ByteSource) -> Ets:
             f"{name}: its tiles reach past the end of the file ({source.size} bytes): it is truncated; copy it again"
         )
     coordinates = rows["at"].astype(np.int32)
+    if bool(((offsets == 0) & (sizes == 0) & ~coordinates.any(axis=1)).any()):  # the file's own header lies at byte 0
+        raise Damaged(f"{name}: entries of its table of tiles are blank: the copy is not whole; copy it again")
     if int(coordinates.min()) < 0 or int(coordinates.max()) > _COORDINATE:
         raise Damaged(f"{name}: tiles at coordinates from {int(coordinates.min())} to {int(coordinates.max())}")
     return Ets(source, header, coordinates, offsets, sizes)

@@ -33,6 +33,13 @@ def frame_files(path: Path, image: Image) -> list[Path]:
     return found
 
 
+def unnamed_folders(path: Path, images: Sequence[Image]) -> list[str]:
+    """Warnings on folders of pixels beside the .vsi file that none of its tags names."""
+    names = {f"stack{image.index}" for image in images}
+    folders = sorted(ets.parent.name for ets in (path.parent / f"_{path.stem}_").glob("stack*/frame_t*.ets"))
+    return [f"{name} holds pixels that no tag names: it is left out" for name in dict.fromkeys(folders) if name not in names]
+
+
 def chosen(candidates: Sequence[Ets], image: Image) -> list[Ets]:
     """Those whose tiles make an image of the size that the tags state; else those that fit into it; else all."""
     if len(candidates) == 1 or image.size is None:

@@ -14,8 +14,9 @@ from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
 from drivers.model import PixelSize, Scene, Slide
+from drivers.tiff.container import check_tiff
 from drivers.vsi.ets import Ets, read_ets
-from drivers.vsi.frames import chosen, frame_files
+from drivers.vsi.frames import chosen, frame_files, unnamed_folders
 from drivers.vsi.images import MACRO, OVERVIEW, Image, images_of
 from drivers.vsi.levels import axes_of, channels_of, levels_of
 from drivers.vsi.tags import Node, read_tags
@@ -70,7 +71,9 @@ def _slide(files: _Set, driver: str) -> Slide:
     scenes: list[Scene] = []
     associated: dict[str, Scene] = {}
     lost: list[DriverError] = []
-    for image in images_of(root):
+    images = images_of(root)
+    files.warnings += [*_own_pictures(path), *unnamed_folders(path, images)]
+    for image in images:
         role = _ROLES.get(image.kind) or ((image.name or "").lower() if (image.name or "").lower() in _ROLE_NAMES else None)
         if role is None and image.kind != 0:
             files.warnings.append(f"the {image.kind_name} {image.name or image.index} is left out")
@@ -96,6 +99,16 @@ def _slide(files: _Set, driver: str) -> Slide:
     paths = [s.path for s in files.sources]
     raw = "\n".join(_lines(root, "")) or None
     return Slide(path, driver, paths, _apart(scenes), associated, files.close, raw, files.warnings)
+
+
+def _own_pictures(path: Path) -> list[str]:
+    """A warning where the small pictures behind the tags cannot be: the file lacks its end."""
+    try:
+        check_tiff(path)
+    except DriverError as error:
+        reason = str(error).removeprefix(f"{path.name}: ")
+        return [f"the pictures in the file itself cannot be read, it may be cut short: {reason}"]
+    return []
 
 
 def _apart(scenes: list[Scene]) -> list[Scene]:

@@ -88,8 +88,8 @@ class _Reader:
             check(f"{self.name}: the number of its tags", self.count, _FIELDS)
             following, node = self._field(place, depth)
             yield node
-            if not following:
-                return
+            if not following and len(seen) < flags & _COUNT:
+                raise self._blank(place)
             place = at + following
 
     def _field(self, place: int, depth: int) -> tuple[int, Node]:
@@ -100,10 +100,18 @@ class _Reader:
             index, at = struct.unpack_from("<i", self.data, at)[0] if at + 4 <= len(self.data) else None, at + 4
         if kind & _EXTENDED:
             nested = kind & 0xFFFFFF in _NESTED and self.data[at : at + 4] == SIGNATURE and at + 24 <= len(self.data)
+            if kind & 0xFFFFFF in _NESTED and not any(self.data[at : at + 4]):
+                raise self._blank(at)
             children = tuple(self.volume(at, depth + 1)) if nested else ()
             return following, Node(tag, index, None, children)
         value = self._inline(kind & 0xFFFFFF, size) if kind & _INLINE else self._value(kind & 0xFFFFFF, at, size)
         return following, Node(tag, index, value)
+
+    def _blank(self, place: int) -> Damaged:
+        """In real files each volume has all of its fields, so one that ends early lacks the rest."""
+        return Damaged(
+            f"{self.name}: the tags end at byte {place} before all are told: it is cut short or damaged; copy it again"
+        )
 
     @staticmethod
     def _inline(kind: int, size: int) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -278,6 +279,47 @@ def test_a_stub_without_a_suffix_is_told_too(tmp_path: Path, size: int) -> None:
     stub.write_bytes(stub.read_bytes()[:size])
     for asked in (path, tmp_path):
         assert "b.1" in _told(asked)
+
+
+def _linked(path: Path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def _piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+GONE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "link": _linked,
+    "link to nothing": lambda path: (path.unlink(), path.symlink_to("absent")),
+    "FIFO": _piped,
+}
+
+
+@pytest.mark.parametrize("change", GONE)
+@pytest.mark.parametrize(
+    ("one", "other"), [("a.dcm", "b.DCM"), ("IM1", "IM2"), ("1.2.840.5", "1.2.840.6"), ("a.ima", "b.ima")]
+)
+def test_a_file_that_is_none_any_more_is_told(tmp_path: Path, change: str, one: str, other: str) -> None:
+    """Instances are often named by their UID, which ends in a number and not in a suffix."""
+    (tmp_path / "slide").mkdir()
+    path = instance(tmp_path / "slide" / one, One([5]))
+    GONE[change](instance(tmp_path / "slide" / other, One([6], facts=origin(30))))  # type: ignore[no-untyped-call]
+    for asked in (path, path.parent):
+        assert other in _told(asked)
+
+
+@pytest.mark.parametrize("content", [b"", b"notes of a pathologist", b"notes" * 100])
+def test_other_files_beside_a_slide_are_no_matter(tmp_path: Path, content: bytes) -> None:
+    path = instance(tmp_path / "a.dcm", One([5]))
+    (tmp_path / "notes.txt").write_bytes(content)
+    (tmp_path / "LICENSE").write_bytes(content)
+    (tmp_path / "thumbnails").mkdir()
+    assert not _told(path)
 
 
 def _told(asked: Path) -> str:
