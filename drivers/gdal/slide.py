@@ -12,6 +12,7 @@ from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal
 from drivers.files import ByteSource, open_source
 from drivers.gdal.bitmap import bitmap_level
+from drivers.gdal.blank import blank_end
 from drivers.gdal.chroma import chroma_level
 from drivers.gdal.dataset import Handles, Source, environment, open_dataset
 from drivers.gdal.embedded import Embedded, embedded, pixel_size_um, profile
@@ -101,7 +102,7 @@ def _made(picture: _Picture, driver: str, shown: tuple[Bands, list[Level], bytes
     path, (bands, levels, stored) = picture.source.path, shown
     icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
     told = (_MULTIPLIED,) if picture.kept.multiplied and bands.alpha is not None else bands.warnings
-    warnings = [*told, *picture.warnings, *([dropped] if dropped else [])]
+    warnings = [*told, *picture.warnings, *([dropped] if dropped else []), *blank_end(picture.file, picture.source.kind)]
     scene = Scene(
         name=path.stem,
         levels=levels,

@@ -81,9 +81,7 @@ def read_directory(source: ByteSource, layout: Layout, offset: int) -> tuple[lis
         raise Damaged(f"{source.path.name}: the image directory at offset {offset} claims {count} entries")
     data = source.read(offset + width, count * size)
     if any(not any(data[at : at + size]) for at in range(0, len(data), size)):
-        raise Damaged(
-            f"{source.path.name}: the image directory at offset {offset} is blank in parts: copy the file again"
-        )
+        raise Damaged(f"{source.path.name}: the image directory at offset {offset} is blank in parts: copy the file again")
     pattern = struct.Struct(layout.order + ("HHQ8s" if layout.big else "HHI4s"))
     end, pointer = offset + width + count * size, struct.calcsize(layout.pointer)
     following = None

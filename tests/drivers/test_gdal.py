@@ -419,3 +419,26 @@ def test_what_is_recognised() -> None:
         b"<VRT",
     ):
         assert not match(foreign)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.jp2", "a.j2k"])
+@pytest.mark.parametrize("zeros", [0, 4, 100, 70_000])
+def test_a_picture_that_ends_in_zeros_is_told(tmp_path: Path, name: str, zeros: int) -> None:
+    """Decoders take them for compressed samples: without a word the lower part of the picture would be another."""
+    path = tmp_path / name
+    pixels = np.random.default_rng(1).integers(0, 255, (300, 300, 3), "u1")
+    Image.fromarray(pixels).save(path, **({"no_jp2": True} if name == "a.j2k" else {}))  # type: ignore[arg-type]
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) - zeros] + bytes(zeros))
+    try:
+        with open_slide(path) as slide:
+            assert any(" zeros where samples are expected" in warning for warning in slide.warnings) == (zeros > 0)
+    except Damaged:
+        assert zeros
+
+
+def test_zeros_behind_the_end_of_a_jpeg_are_no_matter(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((30, 40), "u1")).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes() + bytes(1000))
+    with open_slide(tmp_path / "a.jpg") as slide:
+        assert not slide.warnings

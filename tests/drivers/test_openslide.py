@@ -260,3 +260,14 @@ def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch
     monkeypatch.setattr("drivers.formats.openslide.find_spec", lambda _: None)
     with pytest.raises(Unsupported, match=r"a\.mrxs.*slidemill\[openslide\]"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("name", ["a.vms", "a.vmu"])
+@pytest.mark.parametrize(
+    ("end", "told"), [(b"", False), (b"\0", False), (b"NoLayers=1", True), (b"\0\0\0", True), (b"NoLayers=1\0", True)]
+)
+def test_an_index_whose_last_line_is_not_ended_is_told(tmp_path: Path, *, name: str, end: bytes, told: bool) -> None:
+    (vms if name == "a.vms" else vmu)(tmp_path / name)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + end)
+    with open_slide(tmp_path / name) as slide:
+        assert any("is not ended" in warning for warning in slide.warnings) == told

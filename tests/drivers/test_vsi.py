@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import struct
 import warnings
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from tests.made.vsi import (
     JPEG,
     JPEG2000,
     LAMBDA,
+    MADE,
     PHASE,
     PNG,
     RAW,
@@ -373,3 +375,46 @@ def test_blobs_are_no_pixels(tmp_path: Path) -> None:
     with open_slide(path) as slide:
         assert [p.name for p in slide.files] == ["a.vsi", "frame_t.ets"]
         assert slide.warnings == []
+
+
+@pytest.mark.parametrize("name", ["colour.vsi", "slide.vsi", "five.vsi"])
+def test_tags_that_are_blank_from_some_place_on(tmp_path: Path, name: str) -> None:
+    """Of a copy for which only the room was made: whatever the rest would have said, it is an error or told."""
+    make = next(maker for made, maker, _ in MADE if made == name)
+    make(tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+
+    def said() -> tuple[object, list[str]]:
+        with open_slide(tmp_path / name) as slide:
+            scenes = [(s.name, s.levels[0].shape, s.pixel_size, [c.name for c in s.channels]) for s in slide.scenes]
+            return (scenes, sorted(slide.associated)), slide.warnings
+
+    whole, known = said()
+    for kept in range(40, len(data), 61):
+        (tmp_path / name).write_bytes(data[:kept] + bytes(len(data) - kept))
+        with contextlib.suppress(DriverError):
+            found, warnings = said()
+            assert found == whole or set(warnings) - set(known), kept
+
+
+def test_folders_of_pixels_that_no_tag_names_are_told(tmp_path: Path) -> None:
+    make = next(maker for made, maker, _ in MADE if made == "colour.vsi")
+    make(tmp_path / "colour.vsi")
+    shutil.copytree(tmp_path / "_colour_" / "stack1", tmp_path / "_colour_" / "stack10007")
+    with open_slide(tmp_path / "colour.vsi") as slide:
+        assert "stack10007 holds pixels that no tag names: it is left out" in slide.warnings
+
+
+@pytest.mark.parametrize("entry", [0, 1, -1])
+def test_a_table_of_tiles_that_is_blank_in_parts(tmp_path: Path, entry: int) -> None:
+    make = next(maker for made, maker, _ in MADE if made == "five.vsi")
+    make(tmp_path / "five.vsi")
+    path = tmp_path / "_five_" / "stack1" / "frame_t.ets"
+    data = bytearray(path.read_bytes())
+    dimensions, count = struct.unpack_from("<I", data, 12)[0], struct.unpack_from("<I", data, 40)[0]
+    table, row = struct.unpack_from("<Q", data, 32)[0], 4 + 4 * dimensions + 16
+    at = table + (entry % count) * row
+    data[at : at + row] = bytes(row)
+    path.write_bytes(data)
+    with pytest.raises(Damaged, match="table of tiles are blank"):
+        open_slide(tmp_path / "five.vsi")
