@@ -20,6 +20,7 @@ from drivers import open_slide, paint
 from drivers.errors import Damaged, DriverError, Incomplete, UnsafePath, Unsupported
 from drivers.geometry import Box, Shape
 from drivers.model import Level, Pixels
+from drivers.vsi.tags import read_tags
 from tests.made.vsi import (
     BMP,
     COLOUR,
@@ -418,3 +419,14 @@ def test_a_table_of_tiles_that_is_blank_in_parts(tmp_path: Path, entry: int) -> 
     path.write_bytes(data)
     with pytest.raises(Damaged, match="table of tiles are blank"):
         open_slide(tmp_path / "five.vsi")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8])
+def test_a_tree_that_is_blank_from_the_middle_on_is_damage(tmp_path: Path, share: float) -> None:
+    make = next(maker for made, maker, _ in MADE if made == "slide.vsi")
+    make(tmp_path / "slide.vsi")
+    data = (tmp_path / "slide.vsi").read_bytes()
+    end = struct.unpack_from("<I", data, 4)[0]  # the tree ends where the first picture begins, in files made here
+    kept = int(end * share)
+    with pytest.raises(Damaged, match=r"the tags (end|lead)"):
+        read_tags(data[:kept] + bytes(len(data) - kept), "slide.vsi")
