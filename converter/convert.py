@@ -74,10 +74,10 @@ class Conversion:
     step: Step = directly
     """Runs the steps plan, convert (one an image), verify, publish: a workflow engine makes tasks of them."""
     fence: Callable[[], AbstractContextManager[object]] = nullcontext
-    """Entered around the step that publishes, which is short; raises where this run may not publish any more.
+    """Entered around the rename that publishes, and around nothing else; raises where this run may not publish any more.
 
-    Entered once more, around nothing, before a step that cannot be taken back and takes its time: in an object store an old
-    store goes before the new one is there.
+    Others wait while it is held. So where publishing takes its time (an object store, which has a fence of its own) it is
+    entered around nothing, before each step that cannot be taken back.
     """
     identity: str | None = None
     """Fingerprint of the slide where the caller has taken it already."""
@@ -96,6 +96,11 @@ class Publishing(Protocol):
     """From a finished stage to its target. What takes long is done in `swap` and `settle`, outside of the fence."""
 
     @property
+    def fenced(self) -> bool:
+        """Whether `publish` finds no place by itself once another run has begun; and takes longer than a moment."""
+        ...
+
+    @property
     def swaps(self) -> bool:
         """Whether `swap` removes an old store before this one is there."""
         ...
@@ -105,11 +110,11 @@ class Publishing(Protocol):
         ...
 
     def publish(self) -> None:
-        """Make the stage the target, in a moment."""
+        """Make the stage the target."""
         ...
 
     def settle(self) -> list[str]:
-        """See to what was replaced; what there is to warn of."""
+        """Make it last, and see to what was replaced; what there is to warn of."""
         ...
 
 
@@ -226,8 +231,13 @@ def _publish(publishing: Publishing, conversion: Conversion) -> list[str]:
         with conversion.fence():
             pass
         publishing.swap()
-    with conversion.fence():
+    if publishing.fenced:
+        with conversion.fence():
+            pass
         publishing.publish()
+    else:
+        with conversion.fence():
+            publishing.publish()
     return publishing.settle()
 
 

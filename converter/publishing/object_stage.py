@@ -37,8 +37,8 @@ from drivers.zarrstore.files import joined
 _ROUNDS = 3
 _CLEAN_S = 30.0
 _RELEASE_S = 5.0
-PUBLISH_S = 20.0
-"""How long the last step may take: the caller's fence is held meanwhile."""
+PUBLISH_S = 50.0
+"""How long the last step may take: somewhat less than a claim lasts that cannot be renewed."""
 _COPIES, _DELETIONS = 64, 1000
 OPENING = ("zarr.json", ".zattrs")
 ROOTS = (*OPENING, ".zgroup")
@@ -114,6 +114,11 @@ class ObjectStage:
         else is. Raises OutputFailed."""
         self._uploads.land()
         self.client.wait(self._settled())
+
+    @property
+    def fenced(self) -> bool:
+        """True: the claim and the seal are the fence."""
+        return True
 
     @property
     def swaps(self) -> bool:

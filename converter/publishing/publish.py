@@ -1,8 +1,8 @@
 """Publishing: one rename makes a finished stage visible, or replaces an older store; never in place, never half.
 
 What a replacement takes out is looked at once it is out of everybody's reach: the store that was there when the conversion
-began is removed, anything else is kept beside the new store. The rename is short, as the caller's fence is held meanwhile;
-removing a store of 10^5 files comes after it.
+began is removed, anything else is kept beside the new store, as is that store where somebody wrote into it meanwhile. Only
+the rename happens under the caller's fence: syncing the folder, and removing a store of 10^5 files, come after it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from converter.errors import OutputFailed, Refused
 from converter.manifest import ROOT_METADATA
+from converter.publishing.identity import Identity, identity, written_since
 from converter.publishing.stage import LocalStage, failed, short
 from converter.publishing.zip_stage import ZipStage
 from drivers.location import Location
@@ -24,28 +25,6 @@ from drivers.zarrstore.zipped import holds_store
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
 _ROUNDS = 5
-
-Identity = tuple[object, ...]
-"""What tells a store from another of its name: device, inode, and inode, size and time of its root's metadata."""
-
-
-def identity(place: Path) -> Identity | None:
-    """Who lies there; None where nothing does."""
-    try:
-        found = place.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    roots = [_version(place / name) for name in ROOT_METADATA]
-    # A folder that is no store, and a store in one file, are others when they change.
-    return (found.st_dev, found.st_ino, *roots, None if any(roots) else (found.st_size, found.st_mtime_ns))
-
-
-def _version(file: Path) -> Identity | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def is_replaceable(place: Path) -> bool:
@@ -66,9 +45,17 @@ class LocalPublishing:
     replace: bool
     seen: Identity | None = field(init=False)
     """What lay there when the conversion began: nothing else is removed for it."""
+    since: int = field(init=False)
+    """When that was, in nanoseconds by the clock of the file system."""
 
     def __post_init__(self) -> None:
+        self.since = self.stage.folder.stat().st_mtime_ns
         self.seen = identity(self.target)
+
+    @property
+    def fenced(self) -> bool:
+        """False: a rename asks nobody."""
+        return False
 
     @property
     def swaps(self) -> bool:
@@ -79,7 +66,7 @@ class LocalPublishing:
         """Nothing to be done before `publish`."""
 
     def publish(self) -> None:
-        """Rename the staged store to the target and sync its folder.
+        """Rename the staged store to the target; `settle` makes that last.
 
         Raises Refused where the target exists (and `replace` is not set, or no store lies there now), OutputFailed.
         """
@@ -93,26 +80,20 @@ class LocalPublishing:
             else:
                 done = self._appear()
             if done:
-                _sync_folder(self.target.parent)
                 return
         raise exists_error(self.target)
 
     def _appear(self) -> bool:
         """False where something is there now."""
-        if _rename(self.stage.store, self.target, _NOREPLACE):
-            return True
-        if os.path.lexists(self.target):
-            return False
         try:
-            self.stage.store.rename(self.target)
+            return _moved(self.stage.store, self.target)
         except OSError as error:
             raise failed(f"{self.target.name}: cannot be published", error) from error
-        return True
 
     def _exchange(self) -> bool:
         """The staged store becomes the target, and what lay there lies in the stage. False where nothing is there now."""
         store = self.stage.store
-        self.stage.own([identity(store), self.seen])
+        self.stage.own(identity(store), self.seen, self.since)
         try:
             if _rename(store, self.target, _EXCHANGE):
                 return True
@@ -123,22 +104,34 @@ class LocalPublishing:
         except OSError as error:
             raise failed(f"{self.target.name}: cannot be replaced", error) from error
         try:
-            store.rename(self.target)
+            if not _moved(store, self.target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         except OSError as error:
-            if not _rename(aside, self.target, _NOREPLACE) and not os.path.lexists(self.target):
-                aside.rename(self.target)
-            raise failed(f"{self.target.name}: cannot be replaced", error) from error
+            back = _put_back(aside, self.target)
+            what = "cannot be replaced" if back else f"cannot be replaced, and is {aside.name} now"
+            raise failed(f"{self.target.name}: {what}", error) from error
         aside.rename(store)
         return True
 
     def settle(self) -> list[str]:
-        """Keep what was not there when the conversion began; the old store goes with the stage. What to tell of it."""
+        """Sync the folder, and keep what was not there when the conversion began; the old store goes with the stage.
+
+        What to tell of it. Raises OutputFailed.
+        """
+        told = self._keep_others()
+        _sync_folder(self.target.parent)
+        return told
+
+    def _keep_others(self) -> list[str]:
         old = self.stage.store
-        if identity(old) in (None, self.seen):
+        found = identity(old)
+        if found is None or (found == self.seen and not written_since(old, self.since)):
+            self.stage.settled()
             return []
         try:
             aside = self._aside()
             old.rename(aside)
+            self.stage.settled()
         except OSError:
             aside = old
             self.stage.keep()
@@ -174,11 +167,38 @@ def _rename(source: Path, target: Path, flags: int) -> bool:
     if libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags) == 0:
         return True
     code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL, errno.EEXIST):
+    if code in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EEXIST):
         return False
     if code == errno.ENOENT and flags == _EXCHANGE:
         raise FileNotFoundError(code, os.strerror(code))
     raise failed(f"{target.name}: cannot be published", OSError(code, os.strerror(code)))
+
+
+def _moved(store: Path, target: Path) -> bool:
+    """A rename that replaces nothing. False where something is there."""
+    if _rename(store, target, _NOREPLACE):
+        return True
+    if os.path.lexists(target):
+        return False
+    if store.is_file():  # a plain rename would replace a file that came this moment
+        try:
+            os.link(store, target)
+        except FileExistsError:
+            return False
+        except OSError:
+            pass  # file systems without hard links
+        else:
+            store.unlink()
+            return True
+    store.rename(target)  # of a folder: fails over all but an empty one
+    return True
+
+
+def _put_back(aside: Path, target: Path) -> bool:
+    try:
+        return _moved(aside, target)
+    except OSError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -25,6 +25,7 @@ from uuid import uuid4
 from converter.errors import OutputFailed
 from converter.manifest import Entry
 from converter.process import is_gone, this_process
+from converter.publishing.identity import Identity, identity, written_since
 from drivers.location import Location
 from drivers.zarrstore.files import Files, LocalFiles
 
@@ -99,6 +100,8 @@ class LocalStage:
     """The first sync or close that failed. Disks with quotas and network file systems say of a write that it failed there."""
     _syncer: threading.Thread | None = None
     _kept: bool = False
+    _ours: Identity | None = None
+    """What was staged, from an exchange until it is settled."""
 
     @property
     def store(self) -> Path:
@@ -161,12 +164,18 @@ class LocalStage:
         except OSError as error:
             raise failed("syncing the output failed", error) from error
 
-    def own(self, stores: Sequence[object]) -> None:
-        """Say before a replacement whose stores may be removed with this stage, should this process die in the middle."""
+    def own(self, ours: Identity | None, old: Identity | None, since: int) -> None:
+        """Say before a replacement which stores may be removed with this stage, should this process die in the middle: its
+        own, and the old one where nobody wrote into it since. What is exchanged is to be `settled`."""
         try:
-            (self.folder / OWNER).write_text(json.dumps(this_process() | {"removable": stores}))
+            _write_owner(self.folder, {"removable": [ours, old], "since": since})
         except OSError as error:
             raise failed(f"{self.folder}: cannot be written", error) from error
+        self._ours = ours
+
+    def settled(self) -> None:
+        """What lies in the stage may be removed with it."""
+        self._ours = None
 
     def keep(self) -> None:
         """Something of somebody else's lies in the stage: it is not to be removed."""
@@ -180,6 +189,8 @@ class LocalStage:
             with suppress(OSError):
                 (self.folder / OWNER).unlink()  # without it nobody else removes the stage
             return
+        if self._ours is not None and identity(self.store) not in (None, self._ours):
+            return  # exchanged, and ended before anybody looked at what was there: whoever collects the stage does
         _remove(self.folder)
         with suppress(OSError):
             self.folder.parent.rmdir()
@@ -255,12 +266,19 @@ def open_stage(target: Path) -> LocalStage:
         target.parent.mkdir(parents=True, exist_ok=True)
         collect(stages)
         _make(folder)
-        (folder / OWNER).write_text(json.dumps(this_process()))
+        _write_owner(folder, {})
         (folder / "store").mkdir()
     except OSError as error:
         LocalStage(folder).discard()
         raise failed(f"{target.parent}: no stage can be made there", error) from error
     return LocalStage(folder)
+
+
+def _write_owner(folder: Path, more: Mapping[str, Any]) -> None:
+    # In one step: a stage whose owner is half written would be nobody's for ever.
+    new = folder / f"{OWNER}.new"
+    new.write_text(json.dumps({**this_process(), **more}))
+    new.rename(folder / OWNER)
 
 
 def _make(folder: Path) -> None:
@@ -293,12 +311,13 @@ def _abandoned(folder: Path) -> bool:
 
 def is_removable(stage: Path, facts: Mapping[str, Any]) -> bool:
     """Whether what lies in a stage is its own. Killed while it replaced a store, it may hold what somebody else put there."""
-    from converter.publishing.publish import identity
-
-    allowed, store = facts.get("removable"), stage / "store"
+    allowed, since, store = facts.get("removable"), facts.get("since"), stage / "store"
     if allowed is None or not os.path.lexists(store):
         return True
-    return json.loads(json.dumps(identity(store))) in allowed
+    found = json.loads(json.dumps(identity(store)))
+    if found not in allowed:
+        return False
+    return found == allowed[0] or since is None or not written_since(store, since)
 
 
 def short(name: str) -> str:

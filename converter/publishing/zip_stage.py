@@ -22,6 +22,7 @@ from pathlib import Path
 
 from converter.errors import OutputFailed
 from converter.manifest import Entry
+from converter.publishing.identity import Identity
 from converter.publishing.stage import LocalStage, failed
 from drivers.zarrstore.zipped import Member, ZipFiles
 
@@ -159,9 +160,13 @@ class ZipStage:
         except OSError as error:
             raise failed("syncing the output failed", error) from error
 
-    def own(self, stores: Sequence[object]) -> None:
+    def own(self, ours: Identity | None, old: Identity | None, since: int) -> None:
         """See LocalStage."""
-        self.place.own(stores)
+        self.place.own(ours, old, since)
+
+    def settled(self) -> None:
+        """See LocalStage."""
+        self.place.settled()
 
     def keep(self) -> None:
         """See LocalStage."""

@@ -22,7 +22,8 @@ import zarr
 from converter.checking.verify import verify_store
 from converter.errors import Cancelled, NoSpace, OutputFailed, Refused, SourceChanged
 from converter.publishing import publish as publish_module
-from converter.publishing.publish import identity, publish
+from converter.publishing.identity import identity
+from converter.publishing.publish import publish
 from converter.publishing.stage import OWNER, STAGES, collect, open_stage
 from drivers.errors import Unreadable
 from drivers.model import Slide
@@ -271,7 +272,7 @@ def test_killed_in_a_replacement_a_stage_with_what_is_not_ours_stays(slide: Slid
     for theirs in (False, True):
         stage = open_stage(target)
         stage.write("zarr.json", [b"new"])
-        stage.own([identity(stage.store), identity(target)])
+        stage.own(identity(stage.store), identity(target), 2**63)
         facts = json.loads((stage.folder / OWNER).read_text())
         (stage.folder / OWNER).write_text(json.dumps(facts | {"started": "1"}))
         if theirs:
