@@ -24,7 +24,7 @@ from drivers.metadata.aperio import date_of, parse_description, positive
 from drivers.model import RGB_CHANNELS, Channel, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
-from drivers.tiff.mask import masked
+from drivers.tiff.mask import held, masked
 from drivers.tiff.metadata import icc_of, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import BLACK_IS_ZERO, RGB, YCBCR
@@ -78,14 +78,15 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     icc, dropped = icc_of(first)
     warnings += [*stack.warnings, *([dropped] if dropped else [])]
     scene = _scene(path, levels, fields, icc)
-    found = masked(replace(scene, pixel_size=replace(scene.pixel_size, z_um=stack.spacing_um)), masks, file.source)
+    scene = replace(scene, pixel_size=replace(scene.pixel_size, z_um=stack.spacing_um))
+    found = masked(scene, held(masks, file.source))
     warnings += found.warnings
     return Slide(
         path=path,
         driver="aperio",
         files=[path],
         scenes=[found.scene],
-        associated=associated_images(makers, warnings) | found.associated(),
+        associated={**associated_images(makers, warnings), **found.associated},
         close=file.close,
         raw_metadata=text(first, 270),
         warnings=warnings,

@@ -28,12 +28,14 @@ from drivers.pictures.color import Strongest
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.copies import same_pages
 from drivers.tiff.level import LevelFacts, build_level, plane_of, storage_of
+from drivers.tiff.mask import held, masked
 from drivers.tiff.metadata import facts_of, pixel_size_um, tag, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import samples_of
 from drivers.tiff.stack import fits
 from drivers.tiff.storage import JPEG
 from drivers.tiff.stripes import build_striped, picture_of
+from drivers.tiff.subfile import is_mask
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -68,6 +70,7 @@ class _Pages:
 
     levels: dict[tuple[int, int], list[TiffPage]] = field(default_factory=dict)
     associated: dict[str, TiffPage] = field(default_factory=dict)
+    masks: list[TiffPage] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -83,12 +86,14 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     scaled = [replace(level, scale=nominal((base.y, base.x), (level.shape.y, level.shape.x))) for level in levels]
     makers = {role: partial(_associated, file, page, role) for role, page in pages.associated.items()}
     associated = associated_images(makers, pages.warnings)
+    found = masked(_scene(path, stacks[0], scaled, look), held(pages.masks, file.source))
+    pages.warnings += found.warnings
     return Slide(
         path=path,
         driver="ndpi",
         files=[path],
-        scenes=[_scene(path, stacks[0], scaled, look)],
-        associated=associated,
+        scenes=[found.scene],
+        associated={**associated, **found.associated},
         close=file.close,
         raw_metadata=text(first, NOTES),
         warnings=pages.warnings,
@@ -101,7 +106,9 @@ def _pages(file: OpenTiff) -> _Pages:
         page = _key_page(page)  # noqa: PLW2901
         lens = _lens(page)
         role = None if lens is None else _ROLES.get(lens)
-        if role is not None and role not in found.associated:
+        if is_mask(page):
+            found.masks.append(page)
+        elif role is not None and role not in found.associated:
             found.associated[role] = page
         elif lens is None or lens > 0:
             found.levels.setdefault((page.imagelength, page.imagewidth), []).append(page)

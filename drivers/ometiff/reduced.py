@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from drivers.ometiff.claims import Planes
+from drivers.ometiff.files import FileSet
 from drivers.ometiff.tiffdata import page_at
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.stack import subpages
@@ -47,6 +48,12 @@ def reduced_in_chain(images: Sequence[Planes], files: Sequence[OpenTiff]) -> Red
             found.setdefault((id(file), of[min(seen[key], len(of) - 1)]), []).append(page)
             seen[key] += 1
     return found
+
+
+def holders(images: Sequence[Planes], files: FileSet) -> list[OpenTiff]:
+    """The files of the set in the order of the planes they hold; then those that hold none."""
+    found = [holder for one in images for holder in one.files.flat if holder is not None]
+    return list({id(file): file for file in (*found, files.main, *files.opened.values())}.values())
 
 
 def masks_in_chain(images: Sequence[Planes], file: OpenTiff) -> dict[int, list[TiffPage]]:

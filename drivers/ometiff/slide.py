@@ -32,18 +32,17 @@ from drivers.ometiff.claims import Planes
 from drivers.ometiff.described import channels_for, named
 from drivers.ometiff.files import FileSet, master_of, names_of
 from drivers.ometiff.planes import claimed_by, planes_of, runs_of
-from drivers.ometiff.reduced import Reduced, masks_in_chain, reduced_in_chain
+from drivers.ometiff.reduced import Reduced, holders, masks_in_chain, reduced_in_chain
 from drivers.ometiff.stacks import Group, groups_of, levels_of
 from drivers.ometiff.tiffdata import Run
 from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
-from drivers.tiff.mask import masked
+from drivers.tiff.mask import Held, held, masked
 from drivers.tiff.metadata import icc_of, text
 from drivers.tiff.opening import open_with
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from tifffile import TiffPage
 
 _ROLES = {
     "label": "label",
@@ -153,9 +152,9 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
         except DriverError as error:
             _spare(role, error, files)
             continue
-        found = masked(scene, masks, files.main.source)
+        found = masked(scene, masks, 1, associated)
         scene, files.warnings[:] = found.scene, [*files.warnings, *found.warnings]
-        associated |= found.associated()
+        associated |= found.associated
         if role is not None and role not in associated:
             associated[role] = replace(scene, name=role)
         else:
@@ -176,8 +175,8 @@ def _scenes(path: Path, files: FileSet, document: tuple[str, Element], extra: li
     )
 
 
-def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, Reduced, list[TiffPage]]]:
-    """Every Image that has planes, with the reduced images of the main chains and the masks in that of the main file."""
+def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, Reduced, list[Held]]]:
+    """Every Image that has planes, with the reduced images and the masks of the main chains."""
     runs: list[tuple[Pixels, list[Run]]] = []
     for p in images:
         try:
@@ -197,10 +196,10 @@ def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, 
         else:
             found.append((p, planes))
     chained = reduced_in_chain([planes for _, planes in found], [files.main, *files.opened.values()])
-    masks = masks_in_chain([planes for _, planes in found], files.main)
-    for file in files.opened.values():
-        if masks_in_chain([planes for _, planes in found], file):
-            files.warnings.append(f"{file.name}: its transparency masks are left out; convert it by itself to keep them")
+    masks: dict[int, list[Held]] = {}
+    for file in holders([planes for _, planes in found], files):
+        for number, pages in masks_in_chain([planes for _, planes in found], file).items():
+            masks.setdefault(number, []).extend(held(pages, file.source))
     return [(p, planes, chained, masks.get(i, [])) for i, (p, planes) in enumerate(found)]
 
 

@@ -25,10 +25,12 @@ from drivers.philips.document import Import, decoded, import_of, quoted, without
 from drivers.pictures.jpeg import check_end, frame_size
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
+from drivers.tiff.mask import held, masked
 from drivers.tiff.metadata import facts_of, icc_of, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.stack import layer_of_page
+from drivers.tiff.subfile import is_mask
 from drivers.tiles import Grid
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ def open_slide(path: Path) -> Slide:
 
 
 def _slide(path: Path, file: OpenTiff) -> Slide:
+    from tifffile import TiffPage
+
+    masks = [page for page in file.tiff.pages if isinstance(page, TiffPage) and is_mask(page)]
     pages, associated_of, warnings = _pages(file)
     first = pages[0]
     description = text(first, 270) or ""
@@ -52,12 +57,14 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     associated = associated_images(makers, warnings)
     absent = [role for role, kind in _PICTURES.items() if role not in associated and document.holds(kind)]
     associated |= associated_images({role: partial(_picture, file.name, document, role) for role in absent}, warnings)
+    found = masked(_scene(path, first, levels, document), held(masks, file.source))
+    warnings += found.warnings
     return Slide(
         path=path,
         driver="philips",
         files=[path],
-        scenes=[_scene(path, first, levels, document)],
-        associated=associated,
+        scenes=[found.scene],
+        associated={**associated, **found.associated},
         close=file.close,
         raw_metadata=without_pictures(description),
         warnings=warnings,
@@ -82,7 +89,7 @@ def _levels(file: OpenTiff, pages: Sequence[TiffPage], factors: Sequence[int], w
 
 
 def _pages(file: OpenTiff) -> tuple[list[TiffPage], dict[str, TiffPage], list[str]]:
-    """(levels, associated images by role, warnings)."""
+    """(levels, associated images by role, warnings); without transparency masks."""
     from tifffile import TiffPage
 
     levels: list[TiffPage] = []
@@ -91,6 +98,8 @@ def _pages(file: OpenTiff) -> tuple[list[TiffPage], dict[str, TiffPage], list[st
     for index, page in enumerate(file.tiff.pages):
         if not isinstance(page, TiffPage):
             raise Damaged("a page without tags of its own")
+        if is_mask(page):
+            continue
         start = (text(page, 270) or "")[:5].lower()
         if start in _PICTURES and index > 0 and start not in associated:
             associated[start] = page

@@ -23,10 +23,12 @@ from drivers.qptiff.notes import Note, channel_of, note_of
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.copies import same_pages
 from drivers.tiff.level import build_level
+from drivers.tiff.mask import held, masked
 from drivers.tiff.metadata import facts_of, icc_of, pixel_size_um, position_um, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.stack import fits, layer_of, sources_of
+from drivers.tiff.subfile import is_mask
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -50,6 +52,7 @@ class _Pages:
     full: list[tuple[TiffPage, Note]] = field(default_factory=list)
     reduced: dict[tuple[int, int], list[tuple[TiffPage, Note]]] = field(default_factory=dict)
     associated: dict[str, TiffPage] = field(default_factory=dict)
+    masks: list[TiffPage] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -76,13 +79,14 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     pages.warnings.extend(samples.warnings)
     makers = {role: partial(_associated, file, page, role) for role, page in pages.associated.items()}
     associated = associated_images(makers, pages.warnings)
-    scene = _scene(path, levels, pages.full, samples)
+    found = masked(_scene(path, levels, pages.full, samples), held(pages.masks, file.source))
+    pages.warnings += found.warnings
     return Slide(
         path=path,
         driver="qptiff",
         files=[path],
-        scenes=[scene],
-        associated=associated,
+        scenes=[found.scene],
+        associated={**associated, **found.associated},
         close=file.close,
         raw_metadata=text(base, 270),
         warnings=pages.warnings,
@@ -105,6 +109,8 @@ def _pages(file: OpenTiff) -> _Pages:
             found.reduced.setdefault((page.imagelength, page.imagewidth), []).append((page, note))
         elif role is not None and role not in found.associated:
             found.associated[role] = page
+        elif is_mask(page):
+            found.masks.append(page)
         else:
             found.warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}, {kind or 'no type'}) is left out")
     return found

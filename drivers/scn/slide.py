@@ -25,10 +25,12 @@ from drivers.scn.document import Dimension, Image, collection_of
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.copies import same_pages
 from drivers.tiff.level import build_level
+from drivers.tiff.mask import held, masked
 from drivers.tiff.metadata import facts_of, icc_of, text
 from drivers.tiff.opening import open_with
 from drivers.tiff.samples import Samples, samples_of
 from drivers.tiff.stack import PLANES, Layer, fits, layer_of, layer_of_page, sources_of
+from drivers.tiff.subfile import is_mask
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -80,6 +82,7 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
             makers[role] = partial(_supplement, own, own.page(ifd), role)
     associated = associated_images(makers, own.warnings)
     scenes = [_scene(own, image, f"{path.stem} {i}") for i, image in enumerate(collection.images) if image not in overviews]
+    scenes, masks = _with_masks(own, scenes)
     spare = len(own.pages) - len(own.used)
     if spare:
         own.warnings.append(f"{spare} pages belong to no image and are left out")
@@ -88,11 +91,29 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
         driver="scn",
         files=[path],
         scenes=scenes,
-        associated=associated,
+        associated={**associated, **masks},
         close=file.close,
         raw_metadata=description,
         warnings=own.warnings,
     )
+
+
+def _with_masks(own: _File, scenes: list[Scene]) -> tuple[list[Scene], dict[str, Scene]]:
+    """(scenes with the transparency masks of their sizes, images of the others), out of pages that the XML does not name."""
+    masks = [page for ifd, page in enumerate(own.pages) if ifd not in own.used and is_mask(page)]
+    own.used.update(ifd for ifd, page in enumerate(own.pages) if page in masks)
+    shown: list[Scene] = []
+    beside: dict[str, Scene] = {}
+    for scene in scenes:
+        sizes = {level.shape[3:] for level in scene.levels}
+        last = len(shown) + 1 == len(scenes)
+        mine = [page for page in masks if last or (page.imagelength, page.imagewidth) in sizes]
+        masks = [page for page in masks if page not in mine]
+        found = masked(scene, held(mine, own.tiff.source), 1, beside)
+        shown.append(found.scene)
+        beside |= found.associated
+        own.warnings += found.warnings
+    return shown, beside
 
 
 def _key_page(page: object) -> TiffPage:

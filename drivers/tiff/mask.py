@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+import itertools
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from drivers.pictures.color import opaque
 from drivers.pictures.orient import oriented, swaps_axes
 from drivers.tiff.level import build_level
 from drivers.tiff.samples import samples_of
-from drivers.tiff.stack import layer_of, sources_of
+from drivers.tiff.stack import layer_of
 from drivers.tiles import Tile, TileIndex
 
 if TYPE_CHECKING:
@@ -32,62 +32,80 @@ class Masked:
     """A scene with its masks: as alpha, or beside it where they have no place in it."""
 
     scene: Scene
-    beside: Scene | None = None
+    associated: Mapping[str, Scene] = field(default_factory=dict[str, Scene])
+    """The masks that are beside the scene, by their role."""
     warnings: tuple[str, ...] = ()
 
-    def associated(self) -> dict[str, Scene]:
-        """The masks that are beside the scene, by their role."""
-        return {} if self.beside is None else {"mask": self.beside}
+
+Held = tuple["TiffPage", ByteSource]
+"""A page of a mask, and the file it lies in."""
 
 
-def masked(scene: Scene, pages: Sequence[TiffPage], source: ByteSource, turn: int = 1) -> Masked:
+def held(pages: Iterable[TiffPage], source: ByteSource) -> list[Held]:
+    """Masks of one file."""
+    return [(page, source) for page in pages]
+
+
+def masked(scene: Scene, pages: Sequence[Held], turn: int = 1, taken: Container[str] = ()) -> Masked:
     """The scene with its masks as alpha: one for its plane, or one for each of its times or slices, in their order.
 
     They are an image beside it, with a word, where the scene has an alpha, or no mask or another number of them has the
     size of level 0. Levels without masks of their size are left out. `turn`: the Orientation in which the scene is shown.
+    `taken`: the roles that other associated images have.
     """
-    by_size: dict[tuple[int, ...], list[TiffPage]] = {}
-    for page in pages:
+    by_size: dict[tuple[int, ...], list[Held]] = {}
+    for page, source in pages:
         size = (page.imagelength, page.imagewidth)
-        by_size.setdefault(size[::-1] if swaps_axes(turn) else size, []).append(page)
+        by_size.setdefault(size[::-1] if swaps_axes(turn) else size, []).append((page, source))
     if not by_size:
         return Masked(scene)
     shape = scene.shape
     here = by_size.get(shape[3:], [])
     if scene.alpha is not None or len(here) != shape.t * shape.z or min(shape.t, shape.z) > 1:
-        return _beside(scene, by_size, partial(_mask, source=source, turn=turn))
+        return _beside(scene, by_size, turn, taken)
     try:
         levels = [
-            _joined(level, _mask(by_size[level.shape[3:]], (shape.t, shape.z), source, turn), scene.significant_bits)
+            _joined(level, _mask(by_size[level.shape[3:]], (shape.t, shape.z), turn), scene.significant_bits)
             for level in scene.levels
             if len(by_size.get(level.shape[3:], ())) == len(here)
         ]
     except DriverError as error:
-        return Masked(scene, None, (f"{len(pages)} pages are transparency masks and are left out: {error}",))
+        return Masked(scene, {}, (f"{len(pages)} pages are transparency masks and are left out: {error}",))
     lacking = len(scene.levels) - len(levels)
     told = (f"{lacking} levels have no transparency mask and are left out",) if lacking else ()
-    return Masked(replace(scene, levels=levels, channels=(*scene.channels, ALPHA), alpha=shape.c), None, told)
+    return Masked(replace(scene, levels=levels, channels=(*scene.channels, ALPHA), alpha=shape.c), {}, told)
 
 
-def _beside(scene: Scene, by_size: dict[tuple[int, ...], list[TiffPage]], read: Callable[..., Level]) -> Masked:
-    count = sum(map(len, by_size.values()))
-    pages = by_size.get(scene.shape[3:]) or max(by_size.values(), key=lambda some: some[0].imagelength * some[0].imagewidth)
-    words = f"{count} pages are transparency masks that fit no plane of the image"
-    try:
-        level = read(pages, (len(pages), 1))
-    except DriverError as error:
-        return Masked(scene, None, (f"{words}, and are left out: {error}",))
-    told = f"{words}: --associated mask writes {len(pages)} of them as an image beside it"
-    return Masked(scene, Scene("mask", [level], False, (Channel(),)), (told,))
+def _beside(scene: Scene, by_size: dict[tuple[int, ...], list[Held]], turn: int, taken: Container[str]) -> Masked:
+    """An image of the masks of each size, but for those of the levels of a scene of which level 0 has some."""
+    full = by_size.get(scene.shape[3:])
+    reduced = {level.shape[3:] for level in scene.levels[1:]} if full else set[tuple[int, ...]]()
+    found: dict[str, Scene] = {}
+    told: list[str] = []
+    for size, pages in by_size.items():
+        words = f"{len(pages)} pages are transparency masks that fit no plane of the image"
+        if size in reduced:
+            told.append(f"{len(pages)} pages are transparency masks of a level and are left out")
+            continue
+        try:
+            level = _mask(pages, (len(pages), 1), turn)
+        except DriverError as error:
+            told.append(f"{words}, and are left out: {error}")
+            continue
+        names = itertools.chain(["mask"], (f"mask-{number}" for number in itertools.count(2)))
+        role = next(name for name in names if name not in taken and name not in found)
+        told.append(f"{words}: --associated {role} writes {len(pages)} of them as an image beside it")
+        found[role] = Scene(role, [level], False, (Channel(),))
+    return Masked(scene, found, tuple(told))
 
 
-def _mask(pages: Sequence[TiffPage], counts: tuple[int, int], source: ByteSource, turn: int) -> Level:
+def _mask(pages: Sequence[Held], counts: tuple[int, int], turn: int) -> Level:
     """Masks of 0 to 255, as many as `counts` says along t and z, turned as the image is."""
-    samples = samples_of(pages[0])
-    planes = np.empty((counts[0], 1, counts[1]), object)
-    planes.reshape(-1)[:] = pages
-    layer = layer_of(planes, sources_of(planes, source))
-    level = build_level(source, layer.storage, layer.planes, samples.facts(1.0))
+    samples = samples_of(pages[0][0])
+    planes, sources = np.empty((counts[0], 1, counts[1]), object), np.empty((counts[0], 1, counts[1]), object)
+    planes.reshape(-1)[:], sources.reshape(-1)[:] = ([pair[i] for pair in pages] for i in range(2))
+    layer = layer_of(planes, sources)
+    level = build_level(pages[0][1], layer.storage, layer.planes, samples.facts(1.0))
     if level.shape.c != 1 or level.dtype != _UINT8:
         raise DriverError(f"a mask of {level.shape.c} samples of {level.dtype} is not read")
     most = opaque(_UINT8, samples.significant_bits)

@@ -15,7 +15,7 @@ from drivers.model import Channel, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
-from drivers.tiff.mask import masked
+from drivers.tiff.mask import held, masked
 from drivers.tiff.metadata import facts_of, icc_of, tag, text
 from drivers.tiff.micromanager import check_index
 from drivers.tiff.microscope import Notes, notes_of
@@ -57,9 +57,10 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
     associated: dict[str, Scene] = {}
     for number, stack in enumerate(stacks):
         name = path.stem if len(stacks) == 1 else stack.name or f"{path.stem} {number}"
-        found = masked(_scene(file, stack, notes, name), stack.masks, file.source, _orientation(stack.layers[0].page))
+        turn, masks = _orientation(stack.layers[0].page), held(stack.masks, file.source)
+        found = masked(_scene(file, stack, notes, name), masks, turn, associated)
         scenes.append(found.scene)
-        associated |= found.associated()
+        associated |= found.associated
         warnings += found.warnings
         warnings += _thumbnails(file, stack, associated)
         warnings += stack.warnings

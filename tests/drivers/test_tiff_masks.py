@@ -12,6 +12,11 @@ import pytest
 import tifffile
 
 from drivers import open_slide
+from tests.made import ndpi
+from tests.made.philips import Philips, make_philips
+from tests.made.qptiff import Qptiff, make_qptiff
+from tests.made.scn import Region, Scn, make_scn
+from tests.made.svs import Svs, make_svs
 from tests.made.tiff import PLAIN, noise
 
 pytestmark = pytest.mark.usefixtures("files_closed")
@@ -206,3 +211,110 @@ def test_masks_that_fit_no_plane_are_an_image_of_their_own(tmp_path: Path, count
         found = slide.associated["mask"]
         for t in range(count):
             np.testing.assert_array_equal(found.read_block(frames=(t, t + 1)), opacity(mask(t))[..., 0])
+
+
+SLIDES: dict[str, Callable[[Path], Path]] = {
+    "svs": lambda folder: make_svs(folder / "a.svs", Svs(size=(300, 400), steps=(4,))),
+    "philips": lambda folder: make_philips(folder / "a.tiff", Philips(size=(512, 512))),
+    "qptiff": lambda folder: make_qptiff(folder / "a.qptiff", Qptiff(size=(64, 96), bands=2, depth=2)),
+    "scn": lambda folder: make_scn(folder / "a.scn", Scn(regions=(Region(size=(130, 140)), Region(size=(90, 70))))),
+}
+
+
+def added(path: Path, masks: list[Array]) -> None:
+    """Put pages of masks at the end of a file."""
+    with tifffile.TiffFile(path) as file:
+        big = file.is_bigtiff
+    with Writer(path, append=True, bigtiff=big) as file:
+        for one in masks:
+            hole(file, one, compression="deflate")
+
+
+@pytest.mark.parametrize("kind", SLIDES)
+@pytest.mark.parametrize("count", [1, 2])
+def test_masks_of_slides(tmp_path: Path, kind: str, count: int) -> None:
+    path = SLIDES[kind](tmp_path)
+    with open_slide(path) as slide:
+        before = [(scene.read_block(), list(scene.channels)) for scene in slide.scenes]
+    height, width = before[-1][0].shape[:2]
+    masks = [noise((height, width), "u1", seed) > 90 for seed in range(count)]
+    added(path, masks)
+    with open_slide(path) as slide:
+        scenes = slide.scenes
+        assert [w for w in slide.warnings if "mask" in w] or count == 1
+        for scene, (pixels, channels) in zip(scenes[:-1], before, strict=False):
+            assert (scene.alpha, list(scene.channels)) == (None, channels)
+            np.testing.assert_array_equal(scene.read_block(), pixels)
+        pixels = before[-1][0].reshape(height, width, -1)
+        if count == 1:
+            assert scenes[-1].alpha == pixels.shape[2]
+            np.testing.assert_array_equal(scenes[-1].read_block(), np.concatenate([pixels, opacity(masks[0])], -1))
+        else:
+            np.testing.assert_array_equal(scenes[-1].read_block().reshape(pixels.shape), pixels)
+            assert [word for word in slide.warnings if "--associated mask writes 2" in word]
+            for t in range(2):
+                found = slide.associated["mask"].read_block(frames=(t, t + 1))
+                np.testing.assert_array_equal(found, opacity(masks[t])[..., 0])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_masks_of_an_ndpi(tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, masks = ndpi.write_ndpi, [noise((300, 400), "u1", seed) for seed in range(count)]
+
+    def with_masks(path: Path, pages: list[Any], gap: int = 0) -> Path:
+        tags = ndpi._tags(masks[0], 1, 1) | {254: (4, [4])}
+        return write(path, [*pages, *((one.tobytes(), dict(tags)) for one in masks)], gap)
+
+    monkeypatch.setattr(ndpi, "write_ndpi", with_masks)
+    path = ndpi.make_ndpi(tmp_path / "a.ndpi", ndpi.Ndpi(size=(300, 400), stripe=200))
+    with open_slide(path) as slide:
+        (scene,) = slide.scenes
+        if count == 1:
+            np.testing.assert_array_equal(scene.read_block()[..., 3], masks[0])
+        else:
+            assert scene.alpha is None
+            for t in range(2):
+                np.testing.assert_array_equal(slide.associated["mask"].read_block(frames=(t, t + 1)), masks[t])
+
+
+SET = (
+    '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{}">'
+    '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCTZ"'
+    ' Type="uint8" SizeX="128" SizeY="96" SizeC="3" SizeZ="1" SizeT="3">'
+    '<Channel ID="Channel:0:0" SamplesPerPixel="3"/>{}</Pixels></Image></OME>'
+)
+RUN = '<TiffData IFD="0" PlaneCount="1" FirstT="{0}"><UUID FileName="t{0}.ome.tif">urn:uuid:{0}</UUID></TiffData>'
+
+
+@pytest.mark.parametrize("asked", range(3))
+@pytest.mark.parametrize("holes", [(0, 1, 2), (1,)])
+def test_masks_in_the_files_of_an_ome_tiff_set(tmp_path: Path, asked: int, holes: tuple[int, ...]) -> None:
+    for t in range(3):
+        with Writer(tmp_path / f"t{t}.ome.tif") as file:
+            page(file, colour(t), description=SET.format(t, "".join(RUN.format(i) for i in range(3))))
+            if t in holes:
+                hole(file, mask(t))
+    with open_slide(tmp_path / f"t{asked}.ome.tif") as slide:
+        (scene,) = slide.scenes
+        for t in range(3):
+            found = scene.read_block(frames=(t, t + 1))
+            np.testing.assert_array_equal(found[..., :3], colour(t))
+            if len(holes) == 3:
+                np.testing.assert_array_equal(found[..., 3], opacity(mask(t))[..., 0])
+        if len(holes) == 1:
+            np.testing.assert_array_equal(slide.associated["mask"].read_block(), opacity(mask(1))[..., 0])
+            assert [word for word in slide.warnings if "--associated mask writes 1" in word]
+
+
+def test_masks_of_two_images_have_roles_of_their_own(tmp_path: Path) -> None:
+    """Two stacks of a file, each with masks that fit none of its planes, and masks of two sizes beside one."""
+    path, odd = tmp_path / "a.tif", noise((31, 47), "u1") > 90
+    with Writer(path) as file:
+        page(file, colour())
+        for t in range(2):
+            hole(file, mask(t))
+        hole(file, odd)
+    with open_slide(path) as slide:
+        assert sorted(slide.associated) == ["mask", "mask-2"]
+        np.testing.assert_array_equal(slide.associated["mask-2"].read_block(), opacity(odd)[..., 0])
+        assert all(any(f"--associated {role} " in word for word in slide.warnings) for role in slide.associated)
