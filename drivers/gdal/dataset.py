@@ -112,8 +112,9 @@ def _fill(dataset: Any, bands: Sequence[int], window: Any, out: Any) -> None:
     if bands[-1] != MASK:
         dataset.read(list(bands), window=window, out=out)
         return
-    dataset.read(list(bands[:-1]), window=window, out=out[:-1])
-    out[-1] = dataset.read_masks(bands[0], window=window) > 0
+    if len(bands) > 1:
+        dataset.read(list(bands[:-1]), window=window, out=out[:-1])
+    out[-1] = dataset.read_masks(bands[0] or 1, window=window) > 0
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,9 @@ _UNTILED = 2048
 _COEFFICIENT_BYTES = 2 << 30
 """What a progressive JPEG may take while it is decoded: one of 350 megapixels."""
 _COLORS = ("red", "green", "blue")
-_TWO_ALPHAS = "the transparency mask of the map is left out: the map has an alpha too"
+_TWO_ALPHAS = (
+    "the map has an alpha and a transparency mask: --associated mask writes the mask as an image beside it, of 0 and 255"
+)
 _UNNAMED_ALPHA = "nothing says what the fourth component is: it is taken for alpha, as viewers do"
 
 
@@ -55,6 +57,8 @@ class Bands:
     """The stored samples are sYCC."""
     clear: tuple[int, ...] | None = None
     """Samples of the one colour whose alpha is 0, where the alpha is not stored; all others are opaque."""
+    mask_beside: bool = False
+    """The dataset has a mask too, which is not among the bands: see `mask_only`."""
 
     @property
     def channels(self) -> int:
@@ -92,11 +96,13 @@ def bands_of(dataset: Any, source: Source) -> Bands:
         raise Unsupported(f"{name}: bands of type {', '.join(sorted(set(dataset.dtypes)))} are not read")
     alpha, warnings = _alpha(meanings, dtype, source.kind)
     masked = _masked(dataset, source.kind)
-    if masked and alpha is not None:
+    beside = masked and alpha is not None
+    if beside:
         masked, warnings = False, (*warnings, _TWO_ALPHAS)
     kept = [i for i in range(len(meanings)) if i != alpha]
     if len(kept) == 1 and meanings[kept[0]] == "palette" and dtype == np.dtype("u1"):
-        return _palette(dataset, kept[0], MASK if masked else None if alpha is None else alpha + 1)
+        shown = _palette(dataset, kept[0], MASK if masked else None if alpha is None else alpha + 1)
+        return replace(shown, warnings=warnings, mask_beside=beside)
     order = {meaning: i for i, meaning in enumerate(meanings)}
     named = all(color in order for color in _COLORS)
     rgb = len(kept) == 3 and (named or _unnamed_rgb(dataset, kept, meanings))
@@ -122,7 +128,13 @@ def bands_of(dataset: Any, source: Source) -> Bands:
         inverted=inverted,
         ycbcr=source.kind.ycbcr,
         clear=clear,
+        mask_beside=beside,
     )
+
+
+def mask_only() -> Bands:
+    """The mask of a dataset, of 0 and 255, as an image of its own."""
+    return Bands((MASK,), np.dtype("u1"), rgb=False)
 
 
 def _alpha(meanings: list[str], dtype: np.dtype[Any], kind: Kind) -> tuple[int | None, tuple[str, ...]]:

@@ -20,9 +20,9 @@ from drivers.gdal.exif import Exif, exif_of
 from drivers.gdal.ground import ground_size
 from drivers.gdal.jp2 import require_shown
 from drivers.gdal.kinds import Kind
-from drivers.gdal.level import Bands, bands_of, build_level
+from drivers.gdal.level import Bands, bands_of, build_level, mask_only
 from drivers.gdal.spool import Spool
-from drivers.model import Facts, Level, PixelSize, Scene, Slide
+from drivers.model import Channel, Facts, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
 
 _MULTIPLIED = "the colours are stored multiplied by their alpha, and are left so"
@@ -79,6 +79,7 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     try:
         bands = bands_of(dataset, picture.source)
         level = _level(picture, dataset, bands, 1.0)
+        mask = _level(picture, dataset, mask_only(), 1.0) if bands.mask_beside else None
         base = (int(dataset.height), int(dataset.width))
         count = len(dataset.overviews(bands.indexes[0])) if kind.pyramid else 0
         raw = _raw(dataset)
@@ -88,7 +89,9 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     levels = [level, *_overviews(picture, bands, base, count)]
     if picture.kept.frames > 1:
         picture.warnings.append(f"only the first of {picture.kept.frames} pictures of an animation is read")
-    return _made(picture, driver, (bands, levels, stored), raw)
+    slide = _made(picture, driver, (bands, levels, stored), raw)
+    beside = {} if mask is None else {"mask": Scene("mask", [mask], False, (Channel(),))}
+    return replace(slide, associated=beside)
 
 
 def _spooled(picture: _Picture, driver: str, shown: tuple[Level, Bands, Spool]) -> Slide:

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converter.convert import Conversion, convert
+from converter.options import Options
 from drivers import open_slide
 from drivers.block import BlockRequest, read_block
 from drivers.errors import Damaged, Unsupported
 from drivers.model import Level
 from tests.made.gdal import chunk
 from tests.made.tiff import noise
+from tests.support.stores import SMALL
 
 rasterio = pytest.importorskip("rasterio", reason="the extra gdal is not installed")
 pytestmark = pytest.mark.usefixtures("files_closed")
@@ -87,6 +90,32 @@ def test_the_mask_of_a_map_is_its_alpha(tmp_path: Path, case: Map) -> None:
             assert {0, 255} == set(np.unique(mask).tolist())
             np.testing.assert_array_equal(block[..., :-1], np.moveaxis(truth.read(), 0, -1))
             np.testing.assert_array_equal(block[..., -1], np.where(mask > 0, case.opaque, 0))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Map("rgba", 4, "uint8", 255, {"photometric": "rgb", "alpha": "yes"}),
+        Map("rgba-of-16", 4, "uint16", 65535, {"photometric": "rgb", "alpha": "yes"}),
+        Map("grey-alpha", 2, "uint8", 255, {"alpha": "yes"}),
+    ],
+    ids=lambda case: case.name,
+)
+def test_the_mask_of_a_map_with_an_alpha_is_an_image_beside_it(tmp_path: Path, case: Map) -> None:
+    path = tmp_path / "a.tif"
+    map_with_mask(path, case)
+    with rasterio.open(path) as truth, open_slide(path) as slide:
+        (scene,) = slide.scenes
+        assert (slide.driver, scene.alpha) == ("geotiff", case.count - 1)
+        np.testing.assert_array_equal(pixels_of(scene.levels[0]), np.moveaxis(truth.read(), 0, -1))
+        assert [word for word in slide.warnings if "--associated mask" in word]
+        mask = truth.read_masks(1)
+        assert {0, 255} == set(np.unique(mask).tolist())
+        np.testing.assert_array_equal(slide.associated["mask"].read_block(), mask)
+    options = Options(**SMALL, associated=("mask",))
+    convert(path, tmp_path / "a.zarr", Conversion(options))
+    with open_slide(tmp_path / "a.zarr") as slide:
+        np.testing.assert_array_equal(slide.associated["mask"].read_block(), mask)
 
 
 def test_the_mask_of_a_map_of_palette_colours(tmp_path: Path) -> None:
