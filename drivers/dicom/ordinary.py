@@ -39,7 +39,7 @@ def ordinary_scene(part: Part, name: str, warnings: list[str]) -> Scene:
         channels=(*RGB_CHANNELS, ALPHA)[: facts.samples] if facts.rgb else (Channel(inverted=facts.shown_inverted),),
         pixel_size=PixelSize(y_um, x_um, slices or None),
         time_step_s=milliseconds / 1000 if timed and milliseconds is not None else None,
-        significant_bits=facts.bits if facts.bits < facts.dtype.itemsize * 8 else None,
+        significant_bits=facts.significant_bits,
         icc=icc,
         facts=facts_of(part.data),
     )

@@ -1,22 +1,32 @@
-"""Overlay planes beside the pixels (PS3.3 C.9.2): drawings, text and regions of one bit a pixel, as images of their own."""
+"""Images of their own for what an image does not show: overlay planes (PS3.3 C.9.2) and the low bytes of its palette.
+
+Overlay planes are drawings, text and regions of one bit a pixel, beside the pixels or (in old files) in their unused bits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.dicom.dataset import DataSet
-from drivers.dicom.pixels import OVERLAYS
+from drivers.dicom.decode import Decoder
+from drivers.dicom.level import stacked_level
+from drivers.dicom.parts import Part
+from drivers.dicom.pixels import OVERLAYS, PixelFacts
 from drivers.errors import Damaged, DriverError
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import Channel, Level, Pixels, Scene
 from drivers.tiles import Grid
 
-_ROWS, _COLUMNS, _FRAMES, _DATA = 0x0010, 0x0011, 0x0015, 0x3000
+_ROWS, _COLUMNS, _FRAMES, _DATA, _BIT_POSITION = 0x0010, 0x0011, 0x0015, 0x3000, 0x0102
+_PLAIN = {"none", "deflate", "rle"}
+"""Compressions that keep the bits beside the values."""
+DEEP = "palette-16"
+"""Role of an image in colours of 16 bits."""
 
 
 def overlays(data: DataSet, warnings: list[str]) -> dict[str, Scene]:
@@ -33,6 +43,46 @@ def overlays(data: DataSet, warnings: list[str]) -> dict[str, Scene]:
             continue
         warnings.append(f"the overlay plane {group:04X} is not drawn into the image; --associated {role} writes it")
     return found
+
+
+def beside(part: Part, scene: Scene, warnings: list[str]) -> dict[str, Scene]:
+    """What the samples of an ordinary image hold that its scene does not show: overlays in unused bits, 16-bit palettes."""
+    found: dict[str, Scene] = {}
+    for group in OVERLAYS:
+        bit = part.data.whole(group << 16 | _BIT_POSITION)
+        if group << 16 | _DATA in part.data or group << 16 | _ROWS not in part.data or bit is None:
+            continue
+        role = f"overlay-{group:04x}"
+        if part.facts.stored_samples > 1 or part.facts.compression not in _PLAIN or not _is_spare(part.facts, bit):
+            warnings.append(f"the overlay plane {group:04X} in bit {bit} of the pixels is not read and is left out")
+            continue
+        level = stacked_level(_redone(part, _bit_of(part.facts, bit)), scene.shape._replace(c=1))
+        found[role] = Scene(role, [level], False, (Channel(),), significant_bits=1)
+        warnings.append(f"--associated {role} writes the overlay plane {group:04X}")
+    deep = part.facts.deep_palette
+    if deep is not None:
+        facts = replace(part.facts, palette=deep, dtype=np.dtype("u2"), samples=deep.shape[1])
+        level = stacked_level(_redone(part, facts), scene.shape._replace(c=deep.shape[1]))
+        found[DEEP] = replace(scene, name=DEEP, levels=[level])
+        warnings.append(f"--associated {DEEP} writes the image with the 16 bits of its palette")
+    return found
+
+
+def _redone(part: Part, facts: PixelFacts) -> Part:
+    return replace(part, facts=facts, decode=Decoder(facts))
+
+
+def _is_spare(facts: PixelFacts, bit: int) -> bool:
+    """Whether a bit lies outside those of the values (PS3.5, 8.1.1)."""
+    inside = facts.stored.kind != "f" and 0 <= bit < facts.stored.itemsize * 8
+    return inside and not facts.high_bit - facts.bits < bit <= facts.high_bit
+
+
+def _bit_of(facts: PixelFacts, bit: int) -> PixelFacts:
+    """The pixels as numbers of this one bit."""
+    unsigned = np.dtype(f"{facts.stored.byteorder}u{facts.stored.itemsize}")
+    about = replace(facts, bits=1, high_bit=bit, stored=unsigned, dtype=unsigned.newbyteorder("="))
+    return replace(about, photometric="MONOCHROME2", palette=None, deep_palette=None, samples=1, told=())
 
 
 def _scene(data: DataSet, base: int, role: str) -> Scene:

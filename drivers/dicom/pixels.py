@@ -54,9 +54,12 @@ class PixelFacts:
     photometric: str
     planar: bool
     compression: str
-    palette: NDArray[np.uint8] | None
+    palette: NDArray[Any] | None
+    """Of 8 bits, or of 16 where a part is made of `deep_palette`."""
     told: tuple[str, ...] = ()
     """What is left out of the samples."""
+    deep_palette: NDArray[np.uint16] | None = None
+    """The palette with all of its 16 bits, where the 8 of `palette` lose some."""
 
     @property
     def frame_bytes(self) -> int:
@@ -105,6 +108,11 @@ class PixelFacts:
         return self.samples >= 3
 
     @property
+    def significant_bits(self) -> int | None:
+        """Bits of a shown sample that carry information, where they are fewer than it has."""
+        return self.bits if self.palette is None and self.bits < self.dtype.itemsize * 8 else None
+
+    @property
     def alpha(self) -> int | None:
         """The sample that is the opacity of the colours."""
         return 3 if self.samples == 4 else None
@@ -143,17 +151,18 @@ def pixel_facts(instance: Instance) -> PixelFacts:
         compression=compression,
         palette=palette,
         told=_told(data, bits, palette is not None),
+        deep_palette=_deep_palette(data) if palette is not None else None,
     )
 
 
 def _told(data: DataSet, bits: int, indexed: bool) -> tuple[str, ...]:
     """Words on what of the samples is not shown."""
     found = [
-        f"the overlay plane {group:04X} lies in bits beside the {bits} of the values and is left out"  # retired; of old files
+        f"the overlay plane {group:04X} lies in bits beside the {bits} of the values and is not drawn into the image"
         for group in OVERLAYS
         if group << 16 | 0x0010 in data and group << 16 | 0x3000 not in data
     ]
-    if indexed and any(_is_deep(data, descriptor, table) for descriptor, table in zip(*_PALETTE, strict=True)):
+    if indexed and _deep_palette(data) is not None:
         found.append("the colours of the palette have 16 bits and are written with 8")
     if indexed and _ALPHA[1] in data and _table(data, *_ALPHA) is None:
         found.append("the opacities of the palette are not read and are left out")
@@ -193,6 +202,22 @@ def _palette(data: DataSet) -> NDArray[np.uint8] | None:
     if opacities is not None and len(opacities) == len(sound[0]):
         sound.append(opacities)
     return np.stack(sound, axis=1)
+
+
+def _deep_palette(data: DataSet) -> NDArray[np.uint16] | None:
+    """As `_palette` with 16 bits; None where 8 bits lose nothing."""
+    kinds = zip(*_PALETTE, strict=True), [_ALPHA]
+    pairs = [pair for some in kinds for pair in some]
+    if not any(_is_deep(data, *pair) for pair in pairs):
+        return None
+    columns = [_entries(data, *pair) for pair in pairs]
+    wide = [
+        column.astype(np.uint16) * (1 if _is_wide(data, pair[0]) else 257)
+        for pair, column in zip(pairs, columns, strict=True)
+        if column is not None
+    ]
+    sound = [column for column in wide if len(column) == len(wide[0])]
+    return np.stack(sound, axis=1) if len(sound) >= 3 else None
 
 
 def _table(data: DataSet, descriptor: int, table: int) -> NDArray[np.uint8] | None:

@@ -137,7 +137,7 @@ def pyramid_scene(parts: Sequence[Part], name: str, warnings: list[str]) -> Scen
         pixel_size=PixelSize(y_um, x_um, z_um),
         magnification=magnification_of(first.data),
         position=None if origin is None else Position(round(origin[0] * 1000, 6), round(origin[1] * 1000, 6)),
-        significant_bits=facts.bits if facts.bits < facts.dtype.itemsize * 8 else None,
+        significant_bits=facts.significant_bits,
         icc=icc,
         facts=facts_of(first.data),
     )

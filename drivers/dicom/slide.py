@@ -14,7 +14,7 @@ from drivers.dicom.fileset import FileSet, open_files
 from drivers.dicom.identity import by_slide
 from drivers.dicom.instance import Instance
 from drivers.dicom.ordinary import ordinary_scene
-from drivers.dicom.overlay import overlays
+from drivers.dicom.overlay import beside, overlays
 from drivers.dicom.parts import Part, is_whole_slide, part_of, role_of
 from drivers.dicom.pyramid import pyramid_scene, scene_groups
 from drivers.errors import DriverError, Unsupported
@@ -48,13 +48,13 @@ def _slide(path: Path, files: FileSet) -> Slide:
             why = "holds no pixels" if instance.pixels is None else "is a map of the slide, no picture of it"
             warnings.append(f"{instance.path.name} {why} and is left out")
         elif not is_whole_slide(instance.data):
-            associated |= {k: v for k, v in overlays(instance.data, warnings).items() if k not in associated}
-            scene = _one(instance, _name(instance.path, several), warnings, spared=several)
+            scene, images = _ordinary(instance, _name(instance.path, several), warnings, spared=several)
+            associated = {**images, **associated}
             scenes += [scene] if scene is not None else []
         elif role and role in associated:
             warnings.append(f"{instance.path.name} is a second {role} image and is left out")
         elif role:
-            scene = _one(instance, role, warnings, spared=True)
+            scene, _ = _ordinary(instance, role, warnings, spared=True)
             associated |= {role: scene} if scene is not None else {}
         else:
             levels.append(part_of(instance))
@@ -74,15 +74,17 @@ def _slide(path: Path, files: FileSet) -> Slide:
     )
 
 
-def _one(instance: Instance, name: str, warnings: list[str], *, spared: bool) -> Scene | None:
-    """The scene of an image; of one that is `spared`, a warning where it cannot be shown."""
+def _ordinary(instance: Instance, name: str, warnings: list[str], *, spared: bool) -> tuple[Scene | None, dict[str, Scene]]:
+    """(the scene of an image, images of what it does not show); where one that is `spared` cannot be read, a warning."""
     try:
-        return ordinary_scene(part_of(instance), name, warnings)
+        part = part_of(instance)
+        scene = ordinary_scene(part, name, warnings)
+        return scene, {**overlays(instance.data, warnings), **beside(part, scene, warnings)}
     except DriverError as error:
         if not spared:
             raise
         warnings.append(f"the image {name} is left out: {error}")
-        return None
+        return None, {}
 
 
 def _pyramids(path: Path, levels: Sequence[Part], warnings: list[str]) -> list[Scene]:
