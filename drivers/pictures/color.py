@@ -78,9 +78,9 @@ class Inverted:
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Palette indices to 8-bit RGB; indices past the map show its last colour."""
+    """Palette indices to RGB of 8 bits, or of the palette's 16; indices past the map show its last colour."""
 
-    table: NDArray[np.uint8]
+    table: NDArray[Any]
     """Shape (entries, 3)."""
 
     def __call__(self, pixels: Pixels) -> Pixels:
@@ -94,6 +94,17 @@ def palette_of(colormap: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
     """
     table = np.asarray(colormap, np.uint16).reshape(3, -1).T
     return (table if int(table.max()) < 256 else table >> 8).astype(np.uint8)
+
+
+def deep_palette_of(colormap: Sequence[int] | NDArray[Any]) -> NDArray[np.uint16] | None:
+    """The ColorMap tag as (entries, 3) of 16 bits; None where the high byte tells all.
+
+    So it does where writers made 16 bits of 8: shifted, times 257, or with ones below.
+    """
+    table = np.asarray(colormap, np.uint16).reshape(3, -1).T
+    low, high = table & 255, table >> 8
+    plain = int(table.max()) < 256 or any(np.array_equal(low, made) for made in (low * 0, high, low * 0 + 255))
+    return None if plain else table
 
 
 def cmyk_to_rgb(pixels: Pixels) -> Pixels:

@@ -9,7 +9,16 @@ import numpy as np
 
 from drivers.errors import Damaged, Unsupported
 from drivers.model import ALPHA, RGB_CHANNELS, Channel
-from drivers.pictures.color import SHOWN_INVERTED, Inverted, Palette, WithExtras, YCbCr, cmyk_to_rgb, palette_of
+from drivers.pictures.color import (
+    SHOWN_INVERTED,
+    Inverted,
+    Palette,
+    WithExtras,
+    YCbCr,
+    cmyk_to_rgb,
+    deep_palette_of,
+    palette_of,
+)
 from drivers.pictures.jpeg2000 import decoded_as_rgb, says_srgb
 from drivers.tiff.chroma import CIELAB, ICCLAB, LOGL, LOGLUV, OLD_JPEG, YUYV, Lab, is_reduced
 from drivers.tiff.level import Convert, LevelFacts
@@ -191,6 +200,15 @@ def _palette(page: TiffPage) -> Samples:
     if extra and page.dtype != _UINT8:
         raise Unsupported(f"a palette image with {extra} more samples of type {page.dtype} is not read")
     return _converted(page, 1, Palette(palette_of(colormap)), _UINT8)
+
+
+def deep_palette(page: TiffPage) -> Samples | None:
+    """The samples of a page of palette colours with the 16 bits of the palette; None where 8 tell all."""
+    colormap = tag(page, 320)
+    if _photometric(page) != PALETTE or colormap is None or page.samplesperpixel != 1:
+        return None
+    table = deep_palette_of(colormap)
+    return None if table is None else _converted(page, 1, Palette(table), np.dtype("u2"))
 
 
 def _converted(page: TiffPage, stored: int, convert: Convert, dtype: np.dtype[Any]) -> Samples:

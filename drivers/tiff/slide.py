@@ -5,6 +5,7 @@ Scenes are stacks of equal images; equal pages without metadata of their own are
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from drivers.tiff.microscope import Notes, notes_of
 from drivers.tiff.opening import open_with
 from drivers.tiff.promise import check_promise
 from drivers.tiff.pyramid import page_stacks
-from drivers.tiff.samples import Samples, samples_of
+from drivers.tiff.samples import Samples, deep_palette, samples_of
 from drivers.tiff.series import kind_of, series_stacks
 from drivers.tiff.stack import Layer, Stack, layer_of_page, scale_of
 
@@ -62,6 +63,7 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
         scenes.append(found.scene)
         associated |= found.associated
         warnings += found.warnings
+        warnings += _deep(file, stack, found.scene, associated) if kind not in _INDEXED else []
         warnings += _thumbnails(file, stack, associated)
         warnings += stack.warnings
     return Slide(
@@ -136,6 +138,18 @@ def _level(file: OpenTiff, layer: Layer, samples: Samples, scale: float) -> Leve
 def _orientation(page: TiffPage) -> int:
     value = tag(page, _ORIENTATION)
     return value if isinstance(value, int) else 1
+
+
+def _deep(file: OpenTiff, stack: Stack, scene: Scene, associated: dict[str, Scene]) -> list[str]:
+    """Show a stack of palette colours with the 16 bits of its palette beside it, where 8 bits lose some; and say so."""
+    base = stack.layers[0]
+    samples = deep_palette(base.page)
+    if samples is None:
+        return []
+    role = next(name for i in itertools.count(1) if (name := "palette-16" if i == 1 else f"palette-16-{i}") not in associated)
+    level = oriented(_level(file, base, samples, 1.0), _orientation(base.page))
+    associated[role] = Scene(role, [level], samples.rgb, samples.channels_for(level.shape.c), scene.pixel_size)
+    return [f"the colours of the palette have 16 bits and are written with 8: --associated {role} writes the image with all"]
 
 
 def _thumbnails(file: OpenTiff, stack: Stack, associated: dict[str, Scene]) -> list[str]:

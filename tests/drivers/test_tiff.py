@@ -195,6 +195,23 @@ def test_palette(tmp_path: Path, bits: int) -> None:
         assert slide.scenes[0].levels[0].fill == 0
 
 
+@pytest.mark.parametrize("made", ["deep", "shifted", "times 257", "ones below", "bytes"])
+def test_a_palette_of_16_bits_is_told_and_can_be_asked_for(tmp_path: Path, made: str) -> None:
+    low = noise((3, 256), "u1").astype("u2")
+    colormap = {
+        "deep": noise((3, 256), "u2"), "shifted": low << 8, "times 257": low * 257, "ones below": low << 8 | 255,
+        "bytes": low,
+    }[made]  # fmt: skip
+    indices = noise((20, 30), "u1", 5)
+    tags = grey_tags(20, 30, t262=(3, [3]), t279=(4, [600])) | {320: (3, colormap.ravel().tolist())}
+    with open_slide(write_raw(tmp_path / "a.tif", [(tags, indices.tobytes())])) as slide:
+        deep = made == "deep"
+        assert any("--associated palette-16" in word for word in slide.warnings) == deep
+        assert list(slide.associated) == (["palette-16"] if deep else [])
+        if deep:
+            np.testing.assert_array_equal(slide.associated["palette-16"].read_block(), colormap.T[indices])
+
+
 def test_palette_of_old_writers_holds_bytes(tmp_path: Path) -> None:
     colormap = noise((3, 256), "u1").astype("u2")
     tags = grey_tags(1, 256, t262=(3, [3])) | {320: (3, colormap.ravel().tolist())}
