@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select
 
 from flows.ledger.attempts import Ticket
 from flows.ledger.database import connect
@@ -20,7 +25,7 @@ from flows.ledger.tables import State, slides
 from flows.service.dispatch import EngineUnavailable, Run, RunState
 from flows.service.feed import feed
 from flows.settings import Settings, load_settings
-from flows.watching.probe import Prober
+from flows.watching.probe import Prober, ReaderCrashed
 from flows.watching.scan import Found, scan
 
 
@@ -87,8 +92,45 @@ class Bench:
             connection.execute(slides.update().where(slides.c.id == slide).values(**values))
 
     def close(self) -> None:
-        self.prober.close()
         self.engine.dispose()
+
+
+@cache
+def _empty_ledger() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        engine = connect(f"sqlite:///{path}")
+        migrate(engine)
+        engine.dispose()
+        return path.read_bytes()
+
+
+def new_ledger(url: str) -> Engine:
+    """An engine with an empty ledger. Migrating takes long, as does waiting for a disk that nobody is going to unplug."""
+    path = Path(url.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_bytes(_empty_ledger())
+    engine = connect(url)
+    event.listen(engine, "connect", _unsynced)
+    return engine
+
+
+def _unsynced(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF").close()
+
+
+def shared_prober(seconds: float) -> Prober:
+    """The one reader of this test process: starting one costs a third of a second, which is what many tests take."""
+    _PROBER.seconds = 60.0
+    with suppress(ReaderCrashed):  # one of a test before was ended with its thread; the next question starts another
+        _PROBER.ask(Path("/"), Path("/no such slide"))  # from this thread, since it ends with the one that started it
+    _PROBER.seconds = seconds
+    return _PROBER
+
+
+_PROBER = Prober(60.0)
+atexit.register(_PROBER.close)
 
 
 def bench(place: Path, *, folder: str = "", rest: str = "") -> Bench:
@@ -106,9 +148,8 @@ output = "{place}/out"
 """
     (place / "slidemill.toml").write_text(text)
     settings = load_settings(place / "slidemill.toml")
-    engine = connect(settings.ledger_url)
-    migrate(engine)
-    return Bench(place, settings, engine, Prober(settings.limits.probe_seconds))
+    engine = new_ledger(settings.ledger_url)
+    return Bench(place, settings, engine, shared_prober(settings.limits.probe_seconds))
 
 
 def submitted(here: Bench, source: Path, name: str = "a.svs") -> Ticket:
