@@ -20,6 +20,8 @@ from drivers.zarrstore.files import Files, joined, last
 from drivers.zarrstore.node import V2_ARRAY, V3, Json, as_dict, as_list, read_json, sizes
 
 _NOWHERE = 2**64 - 1
+_WIDEST = 8
+"""Bytes of a sample: numpy's long double is another type on every machine."""
 Index = NDArray[np.uint64]
 
 
@@ -176,9 +178,9 @@ def _shards(options: Json, outer: tuple[int, ...]) -> tuple[Shards, tuple[int, .
 def _dtype(value: object) -> np.dtype[Any]:
     try:
         dtype = np.dtype(str(value))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise Unsupported(f"samples of type {str(value)[:40]} are not read") from error
-    if dtype.kind not in "uifb":
+    if dtype.kind not in "uifb" or dtype.itemsize > _WIDEST:
         raise Unsupported(f"samples of type {dtype} are not read")
     return dtype
 
@@ -221,4 +223,22 @@ class ChunkReader:
         assert shards is not None
         data = self.array.files.part(key, size - shards.index_bytes if shards.at_end else 0, shards.index_bytes)
         data = checked(data) if shards.checksum else data
-        return np.frombuffer(data, "<u8").reshape(*shards.grid, 2)
+        index = np.frombuffer(data, "<u8").reshape(*shards.grid, 2)
+        _check_index(index, shards, size)
+        return index
+
+
+def _check_index(index: Index, shards: Shards, size: int) -> None:
+    """Raise Damaged for an index whose chunks lie outside the shard's data.
+
+    Without a checksum the index of a shard that was cut short reads as another one, shifted by some chunks: writers put it
+    right behind the last chunk, so a gap in front of it tells.
+    """
+    offsets, lengths = index[..., 0], index[..., 1]
+    absent = (offsets == _NOWHERE) & (lengths == _NOWHERE)
+    first, last = (0, size - shards.index_bytes) if shards.at_end else (shards.index_bytes, size)
+    offsets, lengths = offsets[~absent], lengths[~absent]
+    outside = (offsets < first) | (offsets > last) | (lengths > last - np.minimum(offsets, last))
+    end = int((offsets + lengths).max()) if offsets.size else first
+    if bool(outside.any()) or (shards.at_end and not shards.checksum and end != last):
+        raise Damaged("the index of its shard does not fit the shard: it is truncated or damaged; copy it again")

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
 from converter.convert import Conversion, convert
 from converter.options import Options
-from drivers import open_slide
+from drivers import open_slide, paint
 from drivers.errors import Damaged, DriverError
+from drivers.geometry import Box
 from tests.drivers import test_companion
 from tests.drivers.test_cut_short import blanked, wrong
 from tests.drivers.test_dicom import dicomdir
@@ -147,3 +150,39 @@ def test_a_directory_that_is_blank_in_parts(tmp_path: Path, *, big: bool, order:
     path.write_bytes(data[: start + kept] + bytes(len(data) - start - kept))
     with pytest.raises(DriverError, match="blank in parts"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+@pytest.mark.parametrize("place", ["start", "end"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_shard_that_is_cut_short(tmp_path: Path, *, checksum: bool, place: str, packed: bool) -> None:
+    """Of white chunks that are stored as they are, the last bytes say "not stored": a shifted index looks sound."""
+    sharding = ShardingCodec(
+        chunk_shape=(16, 16),
+        codecs=[BytesCodec(), ZstdCodec()] if packed else [BytesCodec()],
+        index_codecs=[BytesCodec(), Crc32cCodec()] if checksum else [BytesCodec()],
+        index_location=place,
+    )
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    array: Any = group.create_array(
+        "0", shape=(64, 64), chunks=(64, 64), dtype="uint8", fill_value=0, serializer=sharding, compressors=None
+    )
+    array[:] = np.where(np.arange(64 * 64).reshape(64, 64) < 300, 7, 255).astype("u1")
+    scale = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0]}]}
+    axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [scale], "name": "a"}]}
+    (shard,) = (file for file in (path / "0").rglob("*") if file.is_file() and file.name != "zarr.json")
+    data = shard.read_bytes()
+    assert (whole(path) == array[:]).all()
+    for cut in {1, 4, 8, *range(16, len(data), 48)}:
+        shard.write_bytes(data[:-cut])
+        with pytest.raises(Damaged):
+            whole(path)
+
+
+def whole(path: Path) -> Any:
+    """The pixels of a plane."""
+    with open_slide(path) as slide:
+        level = slide.scenes[0].levels[0]
+        return paint(level, Box.of(level.shape))[0, 0, 0]

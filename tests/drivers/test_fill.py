@@ -149,6 +149,23 @@ def test_complex_samples_are_refused(tmp_path: Path, dtype: str) -> None:
         open_slide(store(tmp_path / "a.zarr", 3, dtype, [0.0, "NaN"]))
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    ["<f16", "longdouble", "|S4", "<M8[ns]", "|V6", "r16", "bfloat16", "uint2", [["a", "<u2"]], {"name": "numpy.datetime64"},
+     {"name": "structured", "configuration": {"fields": [["a", "uint16"]]}}],
+)  # fmt: skip
+@pytest.mark.parametrize("version", [2, 3])
+def test_other_samples_are_refused(tmp_path: Path, dtype: object, version: int) -> None:
+    """Also where nothing is stored: a level of them would be all fill."""
+    path = store(tmp_path / "a.zarr", version, "uint8", 0)
+    place = path / "0" / (".zarray" if version == 2 else "zarr.json")
+    document = json.loads(place.read_text())
+    document["dtype" if version == 2 else "data_type"] = dtype
+    place.write_text(json.dumps(document))
+    with pytest.raises(Unsupported, match=r"array 0: samples of type .* are not read"):
+        open_slide(path)
+
+
 @pytest.mark.parametrize(("version", "dtype", "fill"), [c for c in CASES if c[2] is not None])
 def test_what_is_stated_reads_back(version: int, dtype: str, fill: object) -> None:
     kind = np.dtype("u1") if dtype == "bool" else np.dtype(dtype)
