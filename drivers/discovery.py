@@ -62,7 +62,10 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
 
     A folder is shown to the drivers with an empty head; one that no driver takes is refused as no regular file.
     """
-    claims = [d for d in drivers if d.matches(path, b"")] if path.is_dir() else []
+    folder = path.is_dir()
+    claims = [d for d in drivers if d.matches(path, b"")] if folder else []
+    if folder and not claims and path.suffix.lower() == ".zarr":
+        raise Incomplete(f"{path.name}: is a Zarr store without its zarr.json, .zgroup or .zattrs; copy the whole store")
     head = b"" if claims else read_head(path)
     if not head and not claims:
         raise Damaged(f"{path.name}: the file is empty; copy it again")

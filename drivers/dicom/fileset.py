@@ -155,7 +155,7 @@ def _dicom_files(folder: Path, warnings: list[str] | None = None, given: str | N
     except OSError:
         return
     for entry in found:
-        if entry.is_dir() or (entry.name == given and not entry.is_file(follow_symlinks=False)):
+        if Path(entry.path).is_dir() or (entry.name == given and not entry.is_file(follow_symlinks=False)):
             continue
         if not entry.is_file(follow_symlinks=False):
             if warnings is not None and _is_alike(entry.name, given):

@@ -12,6 +12,7 @@ from drivers.factors import nominal
 from drivers.geometry import Shape
 from drivers.model import Level, Pixels
 from drivers.omezarr.axes import Axes, axes_of
+from drivers.omezarr.missing import check_names, uncovered
 from drivers.tiles import Grid
 from drivers.zarrstore.array import Array, ChunkReader, read_array
 from drivers.zarrstore.files import last
@@ -71,6 +72,7 @@ def image_of(group: Group, multiscale: Json, stored: frozenset[str] | None, warn
             warnings.append(f"{what} is not smaller than the level before it and is left out")
         else:
             levels.append(level)
+            warnings += uncovered(what, levels, axes.shape(dataset.array.stored))
     return Image(levels, axes, base.scale)
 
 
@@ -142,4 +144,6 @@ def _absent(array: Array, axes: Axes, stored: frozenset[str]) -> frozenset[Shape
         if array.file_of(position)[0] not in stored:
             places = dict(zip(axes.letters, position, strict=True))
             found.append(Shape(*(places.get(letter, 0) for letter in "tczyx")))
+    if len(found) == total:
+        check_names(array, stored)
     return frozenset(found)

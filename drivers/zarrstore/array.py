@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -60,10 +61,21 @@ class Array:
         return self.chain.shape
 
     @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of what one file holds: a chunk, or a shard of them."""
+        grid = (1,) * len(self.shape) if self.shards is None else self.shards.grid
+        return tuple(size * count for size, count in zip(self.chunk, grid, strict=True))
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Sample type as shown; booleans are 0 and 1."""
         native = self.chain.dtype.newbyteorder("=")
         return np.dtype("u1") if native == np.bool_ else native
+
+    def is_chunk(self, key: str) -> bool:
+        """Whether a file has the name of a chunk of the array, or of a shard, also of one that lies outside its shape."""
+        numbers = [int(number) for number in re.findall(r"\d+", key[len(self.path) :])]
+        return len(numbers) == len(self.shape) and joined(self.path, self.key(tuple(numbers))) == key
 
     def file_of(self, position: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
         """(key of the file that holds a chunk, place of the chunk within its shard)."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from drivers.errors import Unreadable, UnsafePath
+from drivers.errors import Incomplete, Unreadable, UnsafePath
 from drivers.files import open_source
 from drivers.limits import check
 
 MOST_FILES = 4 << 20
+_MOST_LINKS = 10_000
+"""Links to folders that are followed: folders that link to each other have ways without number."""
 
 
 class Files(Protocol):
@@ -60,7 +62,10 @@ def last(key: str) -> str:
 
 
 def _require_regular(store: str, key: str, entry: os.DirEntry[str]) -> None:
-    if not entry.is_file() and not (entry.is_symlink() and not os.path.lexists(os.path.realpath(entry.path))):
+    """Raises Incomplete for a link to what is not there: the chunk would pass for one that was never stored."""
+    if entry.is_symlink() and not os.path.lexists(os.path.realpath(entry.path)):
+        raise Incomplete(f"{store}: {key!r} is a link to what is not there; copy the whole store, with the files it links to")
+    if not entry.is_file():
         raise UnsafePath(f"{store}: {key!r} is a FIFO, a socket or a device, no regular file: remove it")
 
 
@@ -81,25 +86,30 @@ class LocalFiles:
         return True
 
     def keys(self) -> frozenset[str]:
-        """Every file.
+        """Every file, those behind links to folders of the store under the name of the link.
 
         Raises UnsafePath for links that lead out of the folder and for what is no regular file (to open a FIFO waits for
-        ever), LimitExceeded for too many files, Unreadable for a folder that cannot be listed.
+        ever), Incomplete for links to nothing, LimitExceeded for too many files or links, Unreadable for a folder that
+        cannot be listed.
         """
         found: set[str] = set()
-        real = os.path.realpath(self.root)
-        folders = [""]
+        real, links = os.path.realpath(self.root), 0
+        folders: list[tuple[str, str, frozenset[str]]] = [("", real, frozenset((real,)))]
         while folders:
-            below = folders.pop()
+            below, home, above = folders.pop()
             for entry in self._entries(below):
-                key = joined(below, entry.name)
-                if entry.is_symlink() and os.path.commonpath([real, os.path.realpath(entry.path)]) != real:
+                key, linked = joined(below, entry.name), entry.is_symlink()
+                place = os.path.realpath(entry.path) if linked else f"{home}/{entry.name}"
+                if linked and os.path.commonpath([real, place]) != real:
                     raise UnsafePath(f"{self.name}: {key!r} is a link that leads out of the store: it is not opened")
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(key)
-                elif not self._is_folder(key, entry):  # a link to a folder inside is not followed: it might lead in circles
+                if self._is_folder(key, entry):
+                    links += linked
+                    if place not in above:  # else it leads in a circle
+                        folders.append((key, place, above | {place}))
+                else:
                     _require_regular(self.name, key, entry)
                     found.add(key)
+            check("the number of links to folders", links, _MOST_LINKS)
             check("the number of files", len(found), MOST_FILES)
         return frozenset(found)
 
