@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from drivers.model import Driver, Scene, Slide
 from drivers.slideio_names import AUTO, named
 
 GROUP = "slidemill.drivers"
+_STORE = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
     """
     folder = path.is_dir()
     claims = [d for d in drivers if d.matches(path, b"")] if folder else []
-    if folder and not claims and path.suffix.lower() == ".zarr":
+    if folder and not claims and path.suffix.lower() == ".zarr" and not any(map(os.path.lexists, map(path.joinpath, _STORE))):
         raise Incomplete(f"{path.name}: is a Zarr store without its zarr.json, .zgroup or .zattrs; copy the whole store")
     head = b"" if claims else read_head(path)
     if not head and not claims:
