@@ -69,7 +69,7 @@ class Likeness:
     masked: Numbers
     """Share of samples that are no numbers and should be, or the other way round."""
     shifted: Numbers
-    """(shift, channel): mean difference after each of SHIFTS."""
+    """(shift, channel): mean difference after each of SHIFTS; of the plain mean, which alone is asked for it."""
 
 
 def kernels(ratio: int) -> list[Kernel]:
@@ -118,7 +118,7 @@ def likeness(box: Box, stored: Pixels, fine: Pixels, how: tuple[int, Kernel]) ->
             low=np.nanmin(flat, axis=1),
             high=np.nanmax(flat, axis=1),
             masked=masked,
-            shifted=_shifted(below, made, off),
+            shifted=_shifted(below, made, off, plain=kernel == Kernel(0, ratio)),
         )
 
 
@@ -158,8 +158,8 @@ def _mean(values: Numbers) -> Numbers:
     return np.where(known, values, 0.0).sum(axis=(1, 2)) / np.maximum(count, 1)
 
 
-def _shifted(below: Numbers, made: Numbers, off: Numbers) -> Numbers:
-    if not off.any() or min(below.shape[1:]) < 6:
+def _shifted(below: Numbers, made: Numbers, off: Numbers, *, plain: bool) -> Numbers:
+    if not plain or not off.any() or min(below.shape[1:]) < 6:
         return np.broadcast_to(off, (len(SHIFTS), len(off)))
     inner = below[:, 1:-1, 1:-1]
     h, w = inner.shape[1:]
