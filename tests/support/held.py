@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from converter.publishing.object_stage import ObjectStage
 from converter.publishing.stage import LocalStage
 from flows import cli
 from flows.commands import converting
@@ -22,26 +23,30 @@ def main() -> None:
     """Run the command line that is named."""
     files, marker = int(sys.argv[1]), Path(sys.argv[2])
     interrupted, lock, counted = threading.Event(), threading.Lock(), [0]
-    write: Any = LocalStage.write
 
-    def held(*arguments: Any, **named: Any) -> Any:
-        with lock:
-            counted[0] += 1
-            stands = counted[0] == files
-        if stands:
-            marker.touch()
-        if counted[0] >= files:
-            while marker.exists() and not interrupted.wait(0.01):
-                pass
-            time.sleep(0.02 if interrupted.is_set() else 0)  # or all would be written before anyone looks at the interrupt
-        return write(*arguments, **named)
+    def standing(write: Any) -> Any:
+        def held(*arguments: Any, **named: Any) -> Any:
+            with lock:
+                counted[0] += 1
+                stands = counted[0] == files
+            if stands:
+                marker.touch()
+            if counted[0] >= files:
+                while marker.exists() and not interrupted.wait(0.01):
+                    pass
+                # Or all would be written before anyone looks at the interrupt.
+                time.sleep(0.02 if interrupted.is_set() else 0)
+            return write(*arguments, **named)
+
+        return held
 
     def interrupt(_signal: int, _frame: object) -> None:
         interrupted.set()
         raise KeyboardInterrupt
 
-    setattr(LocalStage, "write", held)  # noqa: B010
-    setattr(converting, "_as_interrupt", interrupt)  # noqa: B010
+    for stage in (LocalStage, ObjectStage):
+        setattr(stage, "write", standing(stage.write))  # noqa: B010
+    setattr(converting, "_as_interrupt", interrupt)  # noqa: B010 - a private name
     signal.signal(signal.SIGINT, interrupt)
     sys.argv[1:] = sys.argv[3:]
     cli.main()

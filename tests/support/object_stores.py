@@ -60,9 +60,10 @@ def contents(server: ObjectServer, prefix: str) -> dict[str, bytes]:
     return {name: bytes(obstore.get(client, name).bytes()) for name in server.objects(prefix)}
 
 
-def command(*words: object) -> subprocess.Popen[str]:
-    """`slidemill` in a process of its own, in this process's environment."""
-    line = [sys.executable, "-m", "flows.cli", *map(str, words)]
+def command(*words: object, standing: tuple[int, Path] | None = None) -> subprocess.Popen[str]:
+    """`slidemill` in a process of its own, in this process's environment; `standing`: as tests/support/held.py has it."""
+    module = ["flows.cli"] if standing is None else ["tests.support.held", *standing]
+    line = [sys.executable, "-m", *map(str, [*module, *words])]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
