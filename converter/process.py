@@ -16,13 +16,15 @@ from typing import Any
 monotonic = time.monotonic
 """Seconds by this machine's clock: it does not jump, sleeps with the machine, and is one for all processes of a boot."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_TIMES = Path("/proc/self/ns/time")
 _UNKNOWN = "?"
 
 
 def machine() -> str:
-    """`host/boot/namespace`: this host name, this boot of this kernel, this space of process ids; ? for what nobody tells.
+    """`host/boot/namespace`: this host name, this boot of this kernel, this space of process ids and its clock of when they
+    started; ? for what nobody tells.
 
-    See proc(5), random(4) and pid_namespaces(7).
+    See proc(5), random(4), pid_namespaces(7) and time_namespaces(7).
     """
     return f"{socket.gethostname()}/{_boot()}/{_namespace()}"
 
@@ -39,7 +41,10 @@ def _namespace() -> str:
         # A /proc that was mounted for another space of process ids shows other processes under our numbers.
         if str(Path("/proc/self").readlink()) != str(os.getpid()):
             return _UNKNOWN
-        return str(Path("/proc/self/ns/pid").stat().st_ino)
+        spaces = [str(Path("/proc/self/ns/pid").stat().st_ino)]
+        if _TIMES.exists():  # since Linux 5.6: the start of one process is another number for those of another time
+            spaces.append(str(_TIMES.stat().st_ino))
+        return "-".join(spaces)
     except OSError:
         return _UNKNOWN
 
@@ -61,7 +66,7 @@ def is_gone(process: Mapping[str, Any]) -> bool:
     except OSError:
         pass  # it is somebody else's
     start = _start(pid)
-    return start is not None and start != process["started"]
+    return start is not None and process["started"] is not None and start != process["started"]
 
 
 def lives_here(process: Mapping[str, Any]) -> bool:

@@ -38,6 +38,7 @@ def _elsewhere(field: int, value: str) -> str:
 CASES = {
     "this process": ({}, False),
     "its id was given to another process": ({"started": "1"}, True),
+    "when it started could not be read": ({"started": None}, False),
     "no such process": (DEAD, True),
     "a clone: same host name, another boot": (DEAD | {"machine": _elsewhere(1, "0" * 36)}, False),
     "a container: same host name and boot, another namespace": (DEAD | {"machine": _elsewhere(2, "1")}, False),
@@ -83,12 +84,24 @@ def test_a_process_that_hides_from_us_is_not_gone(monkeypatch: pytest.MonkeyPatc
     assert not is_gone(this_process() | {"started": "1"})
 
 
-def _namespaces() -> list[list[str]]:
-    return [["unshare", "--pid", "--fork", "--mount-proc"], ["unshare", "--pid", "--fork"]]
+def test_a_clone_is_told_by_its_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that were started from one memory image have one boot."""
+    facts = this_process() | DEAD
+    assert is_gone(facts)
+    monkeypatch.setattr("socket.gethostname", lambda: "clone-2")
+    assert not is_gone(facts)
 
 
-@pytest.mark.parametrize("words", _namespaces(), ids=["own /proc", "our /proc"])
-def test_a_live_run_in_another_space_of_process_ids_keeps_its_stage(words: list[str], tmp_path: Path) -> None:
+SPACES = {
+    "own /proc": ["unshare", "--pid", "--fork", "--mount-proc"],
+    "our /proc": ["unshare", "--pid", "--fork"],
+    "own time": ["unshare", "--time", "--boottime", "1000", "--fork"],
+    "own host name": ["unshare", "--uts", "sh", "-c", 'hostname other-name && exec "$@"', "sh"],
+}
+
+
+@pytest.mark.parametrize("words", SPACES.values(), ids=list(SPACES))
+def test_a_live_run_in_another_space_keeps_its_stage(words: list[str], tmp_path: Path) -> None:
     if os.getuid() != 0 or subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no namespaces can be made here")
     command = [*words, sys.executable, "-c", LIVE_RUN, str(tmp_path / "x.zarr")]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,21 +118,29 @@ def test_target_that_comes_into_being_meanwhile_is_refused(slide: Slide, out: Pa
     assert names(out) == ["empty.zarr", "full.zarr"]
 
 
-def test_an_empty_folder_that_appears_at_the_last_moment_is_not_replaced(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("look", [1, 2])
+def test_an_empty_folder_that_appears_at_the_last_moment_is_not_replaced(
+    out: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    """Right after a look that found nothing, the last one if there are several: a plain rename would replace it silently."""
     target = out / "x.zarr"
     stage = open_stage(target)
     stage.write("zarr.json", [b"{}"])
-    target.mkdir()
-    really, looks = os.path.lexists, list[bool]()
+    really, looks, made = os.path.lexists, list[bool](), list[int]()
 
     def late(path: Path) -> bool:
-        looks.append(len(looks) > 0 and really(path))
+        looks.append(really(path))
+        if len(looks) == look:
+            target.mkdir()
+            made.append(target.stat().st_ino)
         return looks[-1]
 
     monkeypatch.setattr("os.path.lexists", late)
-    with pytest.raises(Refused):
+    with suppress(Refused):
         publish(stage, target, replace=False)
-    assert names(target) == []
+    assert made or look > 1
+    if made:
+        assert (target.stat().st_ino, names(target)) == (made[0], [])
     stage.discard()
 
 
@@ -545,6 +554,27 @@ def test_writers_never_wait_for_a_sync_that_failed(out: Path, monkeypatch: pytes
     monkeypatch.undo()
     stage.discard()
     assert names(out) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "close"])
+@pytest.mark.parametrize("code", [errno.EDQUOT, errno.ESTALE])
+def test_the_last_file_that_fails_is_told_by_sync(out: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int) -> None:
+    """Nothing is written after it that could tell."""
+    stage, really = open_stage(out / "x.zarr"), os.close
+
+    def fail(fd: int) -> None:
+        if call == "close":
+            really(fd)
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"converter.publishing.stage.os.{call}", fail)
+        stage.write("last", [b"x"])
+        stage._stop_syncer()
+    with pytest.raises(OutputFailed) as caught:
+        stage.sync()
+    assert caught.value.errno == code
+    stage.discard()
 
 
 # -- the source --
