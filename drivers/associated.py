@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Container, Mapping
 
 from drivers.errors import DriverError, Unreadable
 from drivers.model import Scene
@@ -32,3 +33,20 @@ def left_out(role: str, error: DriverError) -> str:
     """The words for an image that cannot be read."""
     text = str(error).removeprefix(f"{role} image: ")
     return f"the {role} image cannot be read and is left out: {text}"
+
+
+def free_role(role: str, taken: Container[str]) -> str:
+    """The role itself, or with the first number from 2 on that is not taken."""
+    names = itertools.chain([role], (f"{role}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def unknown_role(index: int) -> str:
+    """Role of a page of which nothing says what it shows."""
+    return f"page-{index}"
+
+
+def unknown_page(role: str, size: tuple[int, int], kind: str = "") -> str:
+    """What is said of a page of that size (height, width); `kind`: what the file calls it."""
+    words = f"{size[1]}x{size[0]}" + (f", {kind}" if kind else "")
+    return f"{role.replace('-', ' ')} ({words}) is neither a level nor a known image: --associated {role} writes it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from converter.errors import OptionError
@@ -9,16 +10,16 @@ from converter.options import Options
 from drivers.model import Slide
 
 KNOWN_ROLES = ("thumbnail", "macro", "label", "overview", "preview")
-_OVERLAY = "overlay-"
-"""Drawings and text of DICOM files, names among them."""
-_SHOWS_LABEL = ("label", "macro", "overview", "preview")
+_OF_THE_SPECIMEN = re.compile(r"(thumbnail|map|mask|palette-16|phase|labels)(-.*)?")
+"""Roles that show neither the label nor text. Others may: overlays of DICOM hold names, and of a page without a description
+nothing is known."""
 
 
 def roles(slide: Slide, options: Options) -> tuple[list[str], list[str]]:
     """(roles to convert, roles left out). Raises OptionError where `strict` forbids what was asked for."""
     asked = [] if options.associated == ("none",) else list(options.associated)
     if options.privacy == "strict":
-        forbidden = sorted(role for role in asked if role in _SHOWS_LABEL or role.startswith(_OVERLAY))
+        forbidden = sorted(role for role in asked if not _OF_THE_SPECIMEN.fullmatch(role))
         if forbidden:
             raise OptionError(
                 f"--privacy strict does not allow --associated {','.join(forbidden)}: these images may show the label"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drivers.aperio.depth import in_depth, without_copies
-from drivers.associated import associated_images
+from drivers.associated import associated_images, unknown_page, unknown_role
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal, snapped
 from drivers.geometry import Shape
@@ -60,9 +60,10 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
         role = _role(index, page, base)
         if role is None and page.is_tiled and _same_aspect(base, (page.imagelength, page.imagewidth)):
             groups.setdefault((page.imagelength, page.imagewidth), []).append(page)
-        elif role is None or role in makers:
-            warnings.append(f"page {page.index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
         else:
+            if role is None or role in makers:
+                role = unknown_role(int(page.index))
+                warnings.append(unknown_page(role, (page.imagelength, page.imagewidth)))
             makers[role] = partial(_associated, file, page, role)
     for size, members in groups.items():
         groups[size], repeats = without_copies(members, file.source)

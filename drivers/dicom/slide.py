@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from drivers.associated import free_role
 from drivers.dicom.dataset import dump
 from drivers.dicom.fileset import FileSet, open_files
 from drivers.dicom.identity import by_slide
@@ -51,9 +52,11 @@ def _slide(path: Path, files: FileSet) -> Slide:
             scene, images = _ordinary(instance, _name(instance.path, several), warnings, spared=several)
             associated = {**images, **associated}
             scenes += [scene] if scene is not None else []
-        elif role and role in associated:
-            warnings.append(f"{instance.path.name} is a second {role} image and is left out")
         elif role:
+            if role in associated:
+                further = free_role(role, associated)
+                warnings.append(f"{instance.path.name} is a further {role} image: --associated {further} writes it")
+                role = further
             scene, _ = _ordinary(instance, role, warnings, spared=True)
             associated |= {role: scene} if scene is not None else {}
         else:

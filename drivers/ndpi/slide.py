@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.associated import associated_images
+from drivers.associated import associated_images, unknown_page, unknown_role
 from drivers.claims import Claims, settled
 from drivers.errors import Damaged, DriverError
 from drivers.factors import nominal
@@ -113,7 +113,8 @@ def _pages(file: OpenTiff) -> _Pages:
         elif lens is None or lens > 0:
             found.levels.setdefault((page.imagelength, page.imagewidth), []).append(page)
         else:
-            found.warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
+            found.associated[unknown_role(index)] = page
+            found.warnings.append(unknown_page(unknown_role(index), (page.imagelength, page.imagewidth)))
     return found
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drivers.associated import associated_images
+from drivers.associated import associated_images, unknown_page, unknown_role
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
@@ -106,7 +106,8 @@ def _pages(file: OpenTiff) -> tuple[list[TiffPage], dict[str, TiffPage], list[st
         elif page.is_tiled and start not in _PICTURES:
             levels.append(page)
         else:
-            warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}) is neither a level nor a known image")
+            associated[unknown_role(index)] = page
+            warnings.append(unknown_page(unknown_role(index), (page.imagelength, page.imagewidth)))
     if not levels or levels[0] is not file.tiff.pages[0]:
         raise Unsupported(f"{file.name}: the first image is not tiled")
     return levels, associated, warnings

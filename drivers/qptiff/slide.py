@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.associated import associated_images
+from drivers.associated import associated_images, unknown_page, unknown_role
 from drivers.claims import repeated
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.factors import nominal
@@ -112,7 +112,8 @@ def _pages(file: OpenTiff) -> _Pages:
         elif is_mask(page):
             found.masks.append(page)
         else:
-            found.warnings.append(f"page {index} ({page.imagewidth}x{page.imagelength}, {kind or 'no type'}) is left out")
+            found.associated[unknown_role(index)] = page
+            found.warnings.append(unknown_page(unknown_role(index), (page.imagelength, page.imagewidth), kind))
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.associated import associated_images
+from drivers.associated import associated_images, free_role, unknown_page, unknown_role
 from drivers.claims import Claims, settled
 from drivers.errors import Damaged, Unsupported
 from drivers.factors import nominal
@@ -73,19 +73,23 @@ def _slide(path: Path, file: OpenTiff) -> Slide:
         makers["macro"] = partial(_overview, own, overviews[0], "macro")
     for image in overviews[1:]:
         own.used.update(d.ifd for d in image.dimensions)
-        own.warnings.append(f"{image.name or 'an image'}: a further overview is left out")
+        role = free_role("macro", makers)
+        makers[role] = partial(_overview, own, image, role)
+        own.warnings.append(f"{image.name or 'an image'} is a further overview: --associated {role} writes it")
     for role, ifd in collection.supplements:
         if role in makers and ifd not in own.used:
-            own.used.add(ifd)
-            own.warnings.append(f"page {ifd} is a second {role} image and is left out")
+            further = free_role(role, makers)
+            makers[further] = partial(_supplement, own, own.page(ifd), further)
+            own.warnings.append(f"page {ifd} is a further {role} image: --associated {further} writes it")
         elif role in _SUPPLEMENTS and role not in makers:
             makers[role] = partial(_supplement, own, own.page(ifd), role)
-    associated = associated_images(makers, own.warnings)
     scenes = [_scene(own, image, f"{path.stem} {i}") for i, image in enumerate(collection.images) if image not in overviews]
     scenes, masks = _with_masks(own, scenes)
-    spare = len(own.pages) - len(own.used)
-    if spare:
-        own.warnings.append(f"{spare} pages belong to no image and are left out")
+    for ifd in sorted(set(range(len(own.pages))) - own.used):
+        page, role = own.pages[ifd], unknown_role(ifd)
+        makers[role] = partial(_supplement, own, page, role)
+        own.warnings.append(unknown_page(role, (page.imagelength, page.imagewidth)))
+    associated = associated_images(makers, own.warnings)
     return Slide(
         path=path,
         driver="scn",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drivers.associated import free_role
 from drivers.errors import DriverError
 from drivers.files import ByteSource
 from drivers.geometry import Box
@@ -46,7 +46,7 @@ def held(pages: Iterable[TiffPage], source: ByteSource) -> list[Held]:
     return [(page, source) for page in pages]
 
 
-def masked(scene: Scene, pages: Sequence[Held], turn: int = 1, taken: Container[str] = ()) -> Masked:
+def masked(scene: Scene, pages: Sequence[Held], turn: int = 1, taken: Collection[str] = ()) -> Masked:
     """The scene with its masks as alpha: one for its plane, or one for each of its times or slices, in their order.
 
     They are an image beside it, with a word, where the scene has an alpha, or no mask or another number of them has the
@@ -76,7 +76,7 @@ def masked(scene: Scene, pages: Sequence[Held], turn: int = 1, taken: Container[
     return Masked(replace(scene, levels=levels, channels=(*scene.channels, ALPHA), alpha=shape.c), {}, told)
 
 
-def _beside(scene: Scene, by_size: dict[tuple[int, ...], list[Held]], turn: int, taken: Container[str]) -> Masked:
+def _beside(scene: Scene, by_size: dict[tuple[int, ...], list[Held]], turn: int, taken: Collection[str]) -> Masked:
     """An image of the masks of each size, but for those of the levels of a scene of which level 0 has some."""
     full = by_size.get(scene.shape[3:])
     reduced = {level.shape[3:] for level in scene.levels[1:]} if full else set[tuple[int, ...]]()
@@ -92,8 +92,7 @@ def _beside(scene: Scene, by_size: dict[tuple[int, ...], list[Held]], turn: int,
         except DriverError as error:
             told.append(f"{words}, and are left out: {error}")
             continue
-        names = itertools.chain(["mask"], (f"mask-{number}" for number in itertools.count(2)))
-        role = next(name for name in names if name not in taken and name not in found)
+        role = free_role("mask", {*taken, *found})
         told.append(f"{words}: --associated {role} writes {len(pages)} of them as an image beside it")
         found[role] = Scene(role, [level], False, (Channel(),))
     return Masked(scene, found, tuple(told))

@@ -5,11 +5,11 @@ Scenes are stacks of equal images; equal pages without metadata of their own are
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drivers.associated import free_role
 from drivers.errors import Damaged, DriverError
 from drivers.metadata.aperio import parse_description, positive
 from drivers.model import Channel, Level, PixelSize, Scene, Slide
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 _ORIENTATION = 274
+_MOST_THUMBNAILS = 20
+"""Of a stack; they cost memory, asked for or not."""
 _INDEXED = {"imagej", "lsm", "fluoview", "stk", "nih"}
 """Kinds whose palettes are look-up tables for the display of measured values."""
 _MEASURED = {"lsm", "fluoview", "stk"}
@@ -146,28 +148,31 @@ def _deep(file: OpenTiff, stack: Stack, scene: Scene, associated: dict[str, Scen
     samples = deep_palette(base.page)
     if samples is None:
         return []
-    role = next(name for i in itertools.count(1) if (name := "palette-16" if i == 1 else f"palette-16-{i}") not in associated)
+    role = free_role("palette-16", associated)
     level = oriented(_level(file, base, samples, 1.0), _orientation(base.page))
     associated[role] = Scene(role, [level], samples.rgb, samples.channels_for(level.shape.c), scene.pixel_size)
     return [f"the colours of the palette have 16 bits and are written with 8: --associated {role} writes the image with all"]
 
 
 def _thumbnails(file: OpenTiff, stack: Stack, associated: dict[str, Scene]) -> list[str]:
-    """Show the first reduced image that is no level as the thumbnail; the words of warning for the others."""
+    """Show the first reduced image that is no level as the thumbnail, the next ones as further ones; words on all but it."""
     warnings: list[str] = []
-    for page in stack.spare:
+    more = len(stack.spare) - _MOST_THUMBNAILS
+    if more > 0:
+        warnings.append(f"{more} more reduced images that are no levels are left out")
+    for page in stack.spare[:_MOST_THUMBNAILS]:
         what = f"a reduced image of {page.imagewidth}x{page.imagelength} that is no level"
         try:
-            if "thumbnail" in associated:
-                warnings.append(f"{what} is left out")
-                continue
             samples = samples_of(page)
             level = oriented(_level(file, layer_of_page(page, file.source), samples, 1.0), _orientation(page))
         except DriverError as error:
             warnings.append(f"{what} is left out: {error}")
             continue
-        associated["thumbnail"] = Scene(
-            name="thumbnail",
+        role = free_role("thumbnail", associated)
+        if role != "thumbnail":
+            warnings.append(f"{what} is not written: --associated {role} writes it")
+        associated[role] = Scene(
+            name=role,
             levels=[level],
             rgb=samples.rgb,
             channels=samples.described,

@@ -221,4 +221,4 @@ def test_a_second_label_of_scn_is_told(tmp_path: Path) -> None:
     label = '<supplementalImage type="label" ifd="2"/>'
     again = label + '<supplementalImage type="label" ifd="4"/>'
     with open_slide(make_scn(tmp_path / "a.scn", Scn(label=True, replaced={label: again}))) as slide:
-        assert "page 4 is a second label image and is left out" in slide.warnings
+        assert "page 4 is a further label image: --associated label-2 writes it" in slide.warnings
