@@ -5,11 +5,13 @@ Format: ZEISS, "ZISRAW (CZI) File Format", attachment segments: a header of 256 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from drivers.associated import free_role
 from drivers.czi.directory import blocks_of
 from drivers.czi.metadata import notes_of, xml_of
 from drivers.czi.scenes import scenes_of
@@ -23,6 +25,7 @@ from drivers.tiles import Grid
 
 ROLES = {"label": "label", "slidepreview": "preview", "preview": "preview", "thumbnail": "thumbnail", "prescan": "overview"}
 _ATTACHMENTS = 65_000
+_PICTURES = ("JPG", "CZI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,26 @@ def associated_of(region: Region, offset: int) -> tuple[dict[str, Scene], list[s
         found = attachments_of(region, offset)
     except DriverError as error:
         return {}, [f"attachments are left out: {error}"]
-    for attachment in found:
-        role = ROLES.get(attachment.name.lower())
-        if role is None or role in scenes or attachment.kind not in ("JPG", "CZI") or attachment.part:
+    for attachment in (a for a in found if a.kind in _PICTURES):
+        usual = ROLES.get(attachment.name.lower())
+        role = usual if usual is not None and usual not in scenes else free_role(usual or _role(attachment), scenes)
+        if attachment.part:
+            warnings.append(f"the attachment {attachment.name!r} lies in another file of the set and is left out")
             continue
         try:
-            scenes[role] = _scene(content_of(region, attachment), attachment, role)
+            scenes[role], more = _scene(content_of(region, attachment), attachment, role)
         except DriverError as error:
             warnings.append(f"the {role} image is left out: {error}")
+            continue
+        if role != usual:
+            warnings.append(f"the attachment {attachment.name!r}: --associated {role} writes it")
+        if more:
+            warnings.append(f"the attachment {attachment.name!r} holds {more} more images, which are left out")
     return scenes, warnings
+
+
+def _role(attachment: Attachment) -> str:
+    return "attachment-" + (re.sub(r"[^a-z0-9]+", "-", attachment.name.lower()).strip("-") or "unnamed")
 
 
 def content_of(region: Region, attachment: Attachment) -> Region:
@@ -84,13 +98,14 @@ def content_of(region: Region, attachment: Attachment) -> Region:
     return Region(region.source, region.base + start + 256, size)
 
 
-def _scene(content: Region, attachment: Attachment, role: str) -> Scene:
+def _scene(content: Region, attachment: Attachment, role: str) -> tuple[Scene, int]:
+    """(the image, how many more there are)."""
     if attachment.kind == "JPG":
-        return _jpeg_scene(content, role)
+        return _jpeg_scene(content, role), 0
     header = file_header(content)
     notes = notes_of(xml_of(content, header.metadata))
     scenes, _ = scenes_of({0: content}, blocks_of(content, header.directory), notes, role)
-    return scenes[0]
+    return replace(scenes[0], name=role), len(scenes) - 1
 
 
 def _jpeg_scene(content: Region, role: str) -> Scene:

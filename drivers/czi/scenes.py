@@ -1,17 +1,20 @@
 """Scenes out of sub-blocks: which blocks are one raster, its levels, and what the XML says of it.
 
 A scene is what has one scene index, one pixel type and one index of view, illumination, rotation and acquisition block.
-Of phases (the detectors of an Airyscan) the first is shown, with a warning: they are raw data of one image, not images.
+Of phases (the detectors of an Airyscan) the first is shown, with a warning: they are raw data of one image, not images. The
+others can be asked for.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from drivers.associated import associated_images
 from drivers.czi.claims import settled_level
 from drivers.czi.directory import OTHERS, Block
 from drivers.czi.levels import Frame, build_level
@@ -45,7 +48,10 @@ def groups_of(blocks: Sequence[Block], warnings: list[str]) -> list[Group]:
         raise Damaged("holds no image: its sub-block directory is empty")
     phases = {b.others[0] for b in blocks}
     if len(phases) > 1:
-        warnings.append(f"of {len(phases)} phases (Airyscan detectors) only the first is shown")
+        warnings.append(
+            f"of {len(phases)} phases (Airyscan detectors) only the first is shown: --associated phase-{max(phases)} and the "
+            "like write others"
+        )
         blocks = _first_phase(blocks)
     varying = [i for i in range(1, len(OTHERS)) if len({b.others[i] for b in blocks}) > 1]
     found: defaultdict[tuple[int, int, tuple[int, ...]], list[Block]] = defaultdict(list)
@@ -56,6 +62,23 @@ def groups_of(blocks: Sequence[Block], warnings: list[str]) -> list[Group]:
         Group(scene, kind, tuple(zip(letters, starts, strict=True)), members)
         for (scene, kind, starts), members in sorted(found.items(), key=lambda item: item[0])
     ]
+
+
+def phases_of(parts: Mapping[int, Region], blocks: Sequence[Block], notes: Notes) -> tuple[dict[str, Scene], list[str]]:
+    """(the phases that the scenes do not show, each as an image of its own, by role; warnings on those that are not read)."""
+    shown = {id(b) for b in _first_phase(blocks)}
+    others: defaultdict[int, list[Block]] = defaultdict(list)
+    for b in blocks:
+        if id(b) not in shown:
+            others[b.others[0]].append(b)
+    makers: dict[str, Callable[[], Scene]] = {}
+    for phase, members in sorted(others.items()):
+        groups = groups_of(members, [])
+        for number, group in enumerate(groups):
+            role = f"phase-{phase}" if len(groups) == 1 else f"phase-{phase}-{number}"
+            makers[role] = partial(_scene, parts, group, notes, role, None)
+    warnings: list[str] = []
+    return associated_images(makers, warnings), warnings
 
 
 def _first_phase(blocks: Sequence[Block]) -> list[Block]:
@@ -89,7 +112,8 @@ def _names(groups: Sequence[Group], notes: Notes, stem: str) -> list[str]:
     return names
 
 
-def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, warnings: list[str]) -> Scene:
+def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, warnings: list[str] | None) -> Scene:
+    """The scene of a group; without `warnings` nothing is told, and nothing read of its single planes."""
     kind = pixel_type(group.pixel_type)
     by_factor = _by_factor(group, name)
     frame = Frame.of(by_factor[1])
@@ -97,7 +121,7 @@ def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, w
     rgb = kind.samples >= 3 and frame.shape.c == kind.samples
     scene = Scene(
         name=name,
-        levels=_levels(parts, by_factor, frame, _fill(kind, described), (name, warnings)),
+        levels=_levels(parts, by_factor, frame, _fill(kind, described), (name, [] if warnings is None else warnings)),
         rgb=rgb,
         channels=_SAMPLES[: kind.samples] if rgb else _channels(frame, notes, kind),
         pixel_size=notes.pixel_size,
@@ -108,7 +132,7 @@ def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, w
         facts=notes.facts,
         alpha=3 if rgb and kind.samples == 4 else None,
     )
-    return with_planes(scene, parts, by_factor[1], frame)
+    return scene if warnings is None else with_planes(scene, parts, by_factor[1], frame)
 
 
 def _by_factor(group: Group, name: str) -> Mapping[int, Sequence[Block]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from drivers.czi.attachments import associated_of
 from drivers.czi.directory import Block, blocks_of
 from drivers.czi.metadata import notes_of, xml_of
-from drivers.czi.scenes import scenes_of
+from drivers.czi.scenes import phases_of, scenes_of
 from drivers.czi.segments import Region, file_header, region_of
 from drivers.czi.times import time_stamps_s, with_times
 from drivers.errors import Damaged, Incomplete, Unsupported
@@ -53,8 +53,10 @@ def _slide(path: Path, files: _Files) -> Slide:
         words = "its writer has not finished, or was stopped" if header.pending else "it was not written to its end"
         raise Incomplete(f"has no sub-block directory: {words}")
     blocks, xml = blocks_of(region, header.directory), xml_of(region, header.metadata)
-    scenes, warnings = scenes_of(_parts(path, blocks, files), blocks, notes_of(xml), path.stem)
+    parts, notes = _parts(path, blocks, files), notes_of(xml)
+    scenes, warnings = scenes_of(parts, blocks, notes, path.stem)
     associated, lost = associated_of(region, header.attachments)
+    phases, unread = phases_of(parts, blocks, notes)
     stamps = time_stamps_s(region, header.attachments)
     if header.pending:
         warnings.append("the file says that a change of it was begun and not finished")
@@ -63,10 +65,10 @@ def _slide(path: Path, files: _Files) -> Slide:
         driver="czi",
         files=[source.path for source in files.sources.values()],
         scenes=[with_times(scene, stamps) for scene in scenes],
-        associated=associated,
+        associated={**phases, **associated},
         close=files.close,
         raw_metadata=xml,
-        warnings=[*warnings, *lost],
+        warnings=[*warnings, *unread, *lost],
     )
 
 

@@ -18,6 +18,7 @@ from drivers.errors import DriverError, Incomplete, Unsupported
 from drivers.limits import LIMITS, check
 from drivers.location import Location, Remote, Url
 from drivers.model import PixelSize, Scene, Slide
+from drivers.omezarr.labels import labels_of
 from drivers.omezarr.metadata import Document, describe, document_of
 from drivers.omezarr.multiscale import image_of
 from drivers.zarrstore.files import Files, LocalFiles, joined, last
@@ -36,6 +37,12 @@ _NOT_LISTED = (
 )
 
 
+_LABELS = (
+    "the label image {} (a segmentation) is not written: --associated {} writes it; with --downsample nearest its levels "
+    "hold labels too"
+)
+
+
 @dataclass(slots=True)
 class _Store:
     root: Group
@@ -43,6 +50,8 @@ class _Store:
     """Every key, None where the place cannot list."""
     document: Document | None
     warnings: list[str] = field(default_factory=list[str])
+    images: list[Group] = field(default_factory=list[Group])
+    """Groups of the images that were read."""
 
 
 def open_slide(path: Path) -> Slide:
@@ -92,8 +101,11 @@ def _slide(files: Files, path: Location) -> Slide:
         raise Unsupported("is a Zarr group without OME-Zarr images (no multiscales, series or plate)")
     for role, group in _associated(root):
         associated |= associated_images({role: partial(_first, store, group, role)}, warnings)
-    if _has_labels(root):
-        warnings.append("the label images (segmentations) in labels/ are left out")
+    labels, told = labels_of(store.images)
+    makers = {role: partial(_first, store, group, role) for role, group in labels.items()}
+    segmented = associated_images(makers, warnings)
+    warnings += [*told, *(_LABELS.format(labels[role].key, role) for role in segmented)]
+    associated = {**segmented, **associated}
     return Slide(
         path=path,
         driver="omezarr",
@@ -112,7 +124,8 @@ def _read(store: _Store) -> tuple[list[Scene], dict[str, Scene]]:
     associated: dict[str, Scene] = {}
     for find, index in _images(store.root):
         try:
-            found = list(_scenes(store, find(), index))
+            group = find()
+            found = list(_scenes(store, group, index))
         except DriverError as error:
             images = store.document.images if store.document else ()
             role = _role(images[index].name, store) if index is not None and index < len(images) else None
@@ -120,6 +133,7 @@ def _read(store: _Store) -> tuple[list[Scene], dict[str, Scene]]:
                 raise
             store.warnings.append(left_out(role, error))
             continue
+        store.images.append(group)
         for scene in found:
             role = _role(scene.name, store) if index is not None else None
             if role is None:
@@ -131,11 +145,6 @@ def _read(store: _Store) -> tuple[list[Scene], dict[str, Scene]]:
 
 def _first(store: _Store, group: Group, role: str) -> Scene:
     return replace(next(_scenes(store, group, None)), name=role)
-
-
-def _has_labels(root: Group) -> bool:
-    folders = root.files.folders("")
-    return read_group(root.files, "labels") is not None if folders is None else "labels" in folders
 
 
 def _nothing() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from drivers.associated import OF_THE_SYSTEM, left_out
+from drivers.associated import OF_THE_SYSTEM, free_role, left_out
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.files import ByteSource, open_source
 from drivers.limits import LIMITS, check
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from drivers.tiff.container import OpenTiff
 
 _ROLES = {OVERVIEW: "overview", MACRO: "macro"}
-_ROLE_NAMES = {"label", "macro", "overview"}
+_USUAL = {"label", "macro", "overview"}
 
 
 @dataclass(slots=True)
@@ -74,10 +74,7 @@ def _slide(files: _Set, driver: str) -> Slide:
     images = images_of(root)
     files.warnings += [*_own_pictures(path), *unnamed_folders(path, images)]
     for image in images:
-        role = _ROLES.get(image.kind) or ((image.name or "").lower() if (image.name or "").lower() in _ROLE_NAMES else None)
-        if role is None and image.kind != 0:
-            files.warnings.append(f"the {image.kind_name} {image.name or image.index} is left out")
-            continue
+        role = _role(image)
         try:
             found = _scenes(files, image)
         except DriverError as error:
@@ -88,10 +85,13 @@ def _slide(files: _Set, driver: str) -> Slide:
             continue
         if not found:
             files.warnings.append(f"image {image.name or image.index} has no pixels that are read")
-        elif role is None or role in associated:
+        elif role is None or (role in _USUAL and role in associated):
             scenes += found
         else:
+            role = free_role(role, associated)
             associated[role] = replace(found[0], name=role)
+            if image.kind not in (0, *_ROLES):
+                files.warnings.append(f"the {image.kind_name} {image.name or image.index}: --associated {role} writes it")
     if not scenes and associated:  # a slide of which only the overview was taken
         scenes, associated = [replace(scene, name=role) for role, scene in associated.items()], {}
     if not scenes:
@@ -109,6 +109,14 @@ def _own_pictures(path: Path) -> list[str]:
         reason = str(error).removeprefix(f"{path.name}: ")
         return [f"the pictures in the file itself cannot be read, it may be cut short: {reason}"]
     return []
+
+
+def _role(image: Image) -> str | None:
+    """Role of an image that is not the specimen as it was acquired; None for one that is."""
+    name = (image.name or "").lower()
+    if image.kind in _ROLES or name in _USUAL:
+        return _ROLES.get(image.kind, name)
+    return image.kind_name.replace(" ", "-").lower() if image.kind else None
 
 
 def _apart(scenes: list[Scene]) -> list[Scene]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import czifile
+import imagecodecs
 import numpy as np
 import pytest
 from pylibCZIrw import czi as libczi
@@ -283,6 +284,36 @@ def test_phases_are_one_image(tmp_path: Path) -> None:
         assert tuple(scene.shape) == (1, 2, 1, 36, 38)
         assert whole(scene.levels[0])[0, :, 0, 3, 3].tolist() == [10, 7]
         assert "32 phases" in slide.warnings[0]
+        assert sorted(slide.associated) == sorted(f"phase-{h}" for h in range(1, 32))
+        for h in range(1, 32):
+            found = slide.associated[f"phase-{h}"]
+            np.testing.assert_array_equal(found.read_block(), np.full((36, 38), 10 + h))
+
+
+def test_phases_of_a_real_file_as_czifile_reads_them(shared_samples: Path) -> None:
+    import czifile
+
+    path = shared_samples / "czi" / "czitools-LSM880_AiryScan.czi"
+    with czifile.CziFile(path) as file:
+        truth = file.asarray()  # H, C, Y, X
+    with open_slide(path) as slide:
+        for h in range(1, 32):
+            found = whole(slide.associated[f"phase-{h}"].levels[0])[0, :, 0]
+            held = [c for c in range(truth.shape[1]) if truth[h, c].any() or c < len(found)][: len(found)]
+            np.testing.assert_array_equal(found, truth[h, held])
+
+
+@pytest.mark.parametrize("name", ["LabelScan Left", "Thumbnail"])
+def test_other_pictures_that_are_attached(tmp_path: Path, name: str) -> None:
+    shown = np.ascontiguousarray(np.kron(np.arange(48).reshape(6, 8), np.full((8, 8), 5)).astype("u1"))
+    streams = [imagecodecs.jpeg8_encode(image, level=95) for image in (shown, shown[:24])]
+    blocks = [Block(np.full((36, 38, 1), 7), "Gray16", "none", {"C": 0})]
+    attached = [("Thumbnail", "JPG", streams[1]), (name, "JPG", streams[0])]
+    role = "thumbnail-2" if name == "Thumbnail" else "attachment-labelscan-left"
+    with open_slide(make(tmp_path / "a.czi", Czi(blocks, attachments=attached))) as slide:
+        assert sorted(slide.associated) == sorted(["thumbnail", role])
+        assert slide.warnings == [f"the attachment {name!r}: --associated {role} writes it"]
+        np.testing.assert_array_equal(slide.associated[role].read_block(), imagecodecs.jpeg8_decode(streams[0]))
 
 
 def test_views_are_scenes(tmp_path: Path) -> None:

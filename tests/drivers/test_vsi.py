@@ -171,8 +171,8 @@ def test_several_images(made: Callable[..., Path]) -> None:
     path = made("slide.vsi", next(maker for name, maker, _ in MADE if name == "slide.vsi"))
     with open_slide(path) as slide:
         assert [scene.name for scene in slide.scenes] == ["40x 1", "40x 2"]
-        assert list(slide.associated) == ["overview"]
-        assert slide.warnings == ["the sample mask Sample Mask is left out"]
+        assert list(slide.associated) == ["overview", "sample-mask"]
+        assert slide.warnings == ["the sample mask Sample Mask: --associated sample-mask writes it"]
         assert len(slide.files) == 4
         np.testing.assert_array_equal(whole(slide.scenes[1].levels[0]), colour(150, 120, 2)[0])
 

@@ -268,5 +268,5 @@ def _listed(name: str, vsi: Vsi, **facts: Any) -> None:
 _COLOUR_FACTS: dict[str, Any] = {"levels": _LEVELS, "scales": [1, 2, 4], "rgb": True, "fill": 255, "dtype": "uint8"}
 _listed("colour.vsi", Vsi((COLOUR,)), **_COLOUR_FACTS, compression="jpeg", tile=(1, 3, 1, 64, 64), associated=[])
 _listed("five.vsi", Vsi((FIVE,)), levels=[(2, 3, 4, 100, 90)], rgb=False, dtype="uint16", compression="jpeg2000")
-_listed("slide.vsi", _SLIDE, **_COLOUR_FACTS, associated=["overview"])
+_listed("slide.vsi", _SLIDE, **_COLOUR_FACTS, associated=["overview", "sample-mask"])
 _listed("sparse.vsi", Vsi((replace(FIVE, left_out=((0, 0, 1, 2, 1, 0), (1, 1, 0, 0, 0, 0))),)), level0=(2, 3, 4, 100, 90))
