@@ -358,7 +358,7 @@ for _percent in (10, 30, 50, 75, 99):
         ("pages", _pages, ".tif"),
     ):
         # The last hundredth of an SVS is in its macro image, which is left out with a word.
-        _kinds = (D, OK) if (_name, _percent) == ("svs", 99) else (D,)
+        _kinds = (OK,) if (_name, _percent) == ("svs", 99) else (D,)
         add_file(f"cut-{_name}-{_percent}", partial(cut, _make, _percent / 100), *_kinds, suffix=_suffix)
 
 # -- bits flipped: nothing tells wrong pixels from right ones, but nothing may crash either --
