@@ -461,7 +461,7 @@ def refused(cli: Cli, path: Path, out: Path) -> dict[str, Any]:
 CODES = {"unsupported": 3, "damaged": 4, "incomplete": 4, "unreadable": 4, "limit": 5, "unsafe_path": 5}
 CHOSEN = {
     "B25-empty.svs", "B25-one-byte.svs", "B25-text.tif", "B25-zeros.svs", "B25-magic-only.tif",
-    "cut-svs-10.svs", "cut-svs-30.svs", "cut-svs-50.svs", "cut-svs-75.svs", "cut-svs-75.svs",
+    "cut-svs-10.svs", "cut-svs-30.svs", "cut-svs-50.svs", "cut-svs-75.svs",
     "cut-tiles-10.tif", "cut-tiles-30.tif", "cut-tiles-50.tif", "cut-tiles-75.tif", "cut-tiles-99.tif",
     "cut-strips-50.tif", "cut-pages-75.tif", "B6-header-only.tif", "B7-huge.tif", "B7-huge-aperio.svs", "B9-huge-tile.tif",
     "B11-offset-past-the-end.tif", "B11-offset-past-the-end-aperio.svs", "B11-strip-past-the-end.tif",
