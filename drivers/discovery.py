@@ -64,7 +64,10 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
 
     A folder is shown to the drivers with an empty head; one that no driver takes is refused as no regular file.
     """
-    folder = path.is_dir()
+    try:
+        folder = path.is_dir()
+    except OSError as error:  # a name that is too long, a server that does not answer
+        raise Unreadable(f"{path.name[:80]}: cannot be looked at: {error.strerror}") from error
     claims = [d for d in drivers if d.matches(path, b"")] if folder else []
     if folder and not claims and path.suffix.lower() == ".zarr" and not any(map(os.path.lexists, map(path.joinpath, _STORE))):
         raise Incomplete(f"{path.name}: is a Zarr store without its zarr.json, .zgroup or .zattrs; copy the whole store")

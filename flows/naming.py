@@ -18,6 +18,8 @@ UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", 
 """Endings that copy programs give to what they still write: such a file is passed over."""
 _RESERVED = '\\/:*?"<>|'
 """What Windows, and with it SMB shares and FAT, keep for themselves (Microsoft, "Naming Files, Paths, and Namespaces")."""
+_DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
+"""Names of devices on Windows, whatever follows their first dot (the same page)."""
 _SAFE_BYTES = " !#$%&'()+,-.;=@[]^_`{}~"
 _LONGEST = 200
 """Bytes of a name before its suffix: most file systems take 255, and a stage adds its run."""
@@ -98,16 +100,17 @@ def store_name(slide: Location) -> str:
 def safe_name(name: str) -> str:
     """The name where every file system takes it, else with what is not safe percent-encoded and a mark of the whole.
 
-    Not safe are control characters, line breaks and other invisible ones, bytes that are no UTF-8, what Windows reserves,
-    a dot in front (hidden), a dot or space at the end. The mark tells such a name from one that was written so.
+    Not safe are control characters, line breaks and other invisible ones, bytes that are no UTF-8, what Windows reserves
+    and the names of its devices (CON, NUL, COM1, ...), a dot in front (hidden), a dot or space at the end. The mark tells
+    such a name from one that was written so.
     """
     raw = os.fsencode(name)
     try:
         kept = "".join(ch if ch.isprintable() and ch not in _RESERVED else _quoted(ch) for ch in raw.decode("utf-8"))
     except UnicodeDecodeError:
         kept = quote_from_bytes(raw, safe=_SAFE_BYTES)
-    if kept.startswith("."):
-        kept = f"%2E{kept[1:]}"
+    if kept.startswith(".") or _DEVICE.match(kept):
+        kept = f"%{ord(kept[0]):02X}{kept[1:]}"
     if kept.endswith((" ", ".")):
         kept = kept[:-1] + f"%{ord(kept[-1]):02X}"
     return name if kept == name and len(raw) <= _LONGEST else _marked(kept, raw)

@@ -121,6 +121,8 @@ def require_space(target: Location, needed: int) -> None:
     found = os.statvfs(folder)
     if found.f_flag & os.ST_RDONLY:
         raise OutputFailed(errno.EROFS, f"{folder}: is on a read-only file system; choose another output")
+    if not found.f_blocks:  # it counts no room: /proc, /sys, and some servers
+        return
     free = found.f_bavail * found.f_frsize
     if free < needed + _SPARE:
         raise NoSpace(

@@ -130,7 +130,7 @@ def is_zip_file(path: Path) -> bool:
     """Whether a regular file begins as a ZIP file does. Raises nothing."""
     try:
         return path.is_file() and read_head(path).startswith(MAGIC)
-    except DriverError:
+    except (DriverError, OSError):
         return False
 
 

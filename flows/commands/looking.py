@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.discovery import open_slide
 from drivers.errors import Incomplete
-from drivers.location import Location, location
+from drivers.location import Location
 from flows.commands.printing import Manner, fail, print_found, print_json, put
 from flows.commands.text import duration, inspection_lines, plan_lines, report_lines, shown, size
-from flows.commands.tree import Item, Named, slides_of, stores_of
+from flows.commands.tree import Item, Named, place_of, slides_of, stores_of
 from flows.commands.walking import Choice
 from flows.outcome import KNOWN, batch_code
 
@@ -127,9 +127,10 @@ def verify_command(words: Sequence[str], against: tuple[str | None, str], choice
     from converter.checking.verify import verify_store
 
     named, (source, depth) = stores_of(words, choice), against
+    slide_place = None if source is None else place_of(source)
 
     def at(item: Item) -> Found:
-        with nullcontext() if source is None else open_slide(_source(location(source), item, named.many)) as slide:
+        with nullcontext() if slide_place is None else open_slide(_source(slide_place, item, named.many)) as slide:
             return verify_store(item.place, slide=slide, depth=depth).as_json()
 
     def total(found: Sequence[Found], failed: int) -> Found:

@@ -30,6 +30,13 @@ class QuickSettings:
         part.replace(self.path)
 
 
+def folders_of(words: Sequence[str]) -> list[Path]:
+    """The folders to watch. Raises OptionError for an empty word, which would mean the current folder."""
+    if not all(word.strip() for word in words):
+        raise OptionError("watch: a folder's name is empty; `.` is the current one")
+    return [Path(word) for word in words]
+
+
 def quick_settings(folders: Sequence[Path], out: str, state: Path | None, quiet: float, profile: str | None) -> QuickSettings:
     """The settings of `slidemill watch`; nothing is written. Raises OptionError."""
     place = (state or load_settings(None).state).absolute()

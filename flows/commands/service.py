@@ -70,16 +70,16 @@ def up(path: Config = None) -> int:
 
 
 def watch(
-    folders: Annotated[list[Path], typer.Argument(metavar="IN...", help="Folders to watch.")],
+    folders: Annotated[list[str], typer.Argument(metavar="IN...", help="Folders to watch.")],
     out: Annotated[str, typer.Option("--output", "-o", help="Folder for the stores, or s3://bucket/prefix.")],
     state: Annotated[Path | None, typer.Option(help="For ledger and logs; default: ~/.local/state/slidemill.")] = None,
     quiet: Annotated[float, typer.Option(min=0.1, help="Seconds that a slide must stay as it is before it is taken.")] = 60.0,
     profile: Annotated[str | None, typer.Option(help="A named profile of options, or a TOML file.")] = None,
 ) -> int:
     """Watch folders without a settings file: what `up` does, with defaults."""
-    from flows.commands.quickstart import quick_settings
+    from flows.commands.quickstart import folders_of, quick_settings
 
-    made = quick_settings(folders, out, state, quiet, profile)
+    made = quick_settings(folders_of(folders), out, state, quiet, profile)
     return _serve(made.settings, made.path, made.write)
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
+from converter.errors import OptionError
 from drivers.discovery import driver_for, find_drivers, open_slide
 from drivers.errors import Damaged, DriverError, UnsafePath, Unsupported
 from drivers.location import Location, location
@@ -54,10 +55,18 @@ class Named:
         return self.trees > 0 or len(self.items) > 1
 
 
+def place_of(word: str) -> Location:
+    """The path or URL of a word. Raises OptionError for an empty one, as an unset variable of a script gives: it would mean
+    the current folder and all in it."""
+    if not word.strip():
+        raise OptionError("a name is empty: name a file, a folder (`.` is the current one) or a URL")
+    return location(word)
+
+
 def slides_of(words: Sequence[str], choice: Choice) -> Named:
     """All slides that the words name, each once, in a stable order; a folder without any stands for itself, with a fault."""
     named = Named()
-    places = [location(word) for word in words]
+    places = [place_of(word) for word in words]
     trees = [_tree(place, choice) for place in places]
     several = sum(isinstance(tree, _Tree) for tree in trees) > 1
     used: set[str] = set()
@@ -238,8 +247,7 @@ def _is_ours(store: Path) -> bool:
 def stores_of(words: Sequence[str], choice: Choice) -> Named:
     """All stores that the words name, for `verify`; a folder without any stands for itself, and is no store."""
     named = Named()
-    for word in words:
-        place = location(word)
+    for place in map(place_of, words):
         if not isinstance(place, Path) or not is_folder(place) or is_store(place):
             named.items.append(Item(place))
             continue

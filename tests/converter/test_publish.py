@@ -336,11 +336,21 @@ def test_what_is_no_store_is_not_replaced(slide: Slide, out: Path) -> None:
 
 
 def test_too_little_space_is_refused_before_writing(slide: Slide, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=0, f_bavail=1 << 8, f_frsize=1 << 12))
+    found = SimpleNamespace(f_flag=0, f_blocks=1 << 20, f_bavail=1 << 8, f_frsize=1 << 12)
+    monkeypatch.setattr(os, "statvfs", lambda _: found)
     with pytest.raises(NoSpace, match="free") as caught:
         converted(slide, out / "deeper" / "x.zarr")
     assert exit_code(caught.value) == 5
     assert names(out) == []
+
+
+@pytest.mark.parametrize("place", ["/proc", "/sys"])
+def test_a_file_system_that_counts_no_room_is_not_called_full(slide: Slide, place: str) -> None:
+    if not Path(place).is_mount():
+        pytest.skip("not mounted here")
+    with pytest.raises(OutputFailed) as caught:
+        converted(slide, Path(place) / "x.zarr")
+    assert not isinstance(caught.value, NoSpace)
 
 
 @pytest.mark.parametrize("kind", ["file", "under a file"])

@@ -272,6 +272,33 @@ def test_an_empty_output_is_no_folder(cli: Cli, slide: Path, out: str) -> None:
     assert "output is empty" in found["error"]["message"]
 
 
+UNNAMED = [
+    *(["inspect"], ["plan"], ["verify"], ["convert", "-o", "out"], ["watch", "-o", "out"], ["verify", "x.zarr", "--source"]),
+]
+
+
+@pytest.mark.parametrize("word", ["", " ", "\n"])
+@pytest.mark.parametrize("words", UNNAMED)
+def test_an_empty_slide_is_not_the_current_folder(
+    cli: Cli, slide: Path, monkeypatch: pytest.MonkeyPatch, *, words: list[str], word: str
+) -> None:
+    monkeypatch.chdir(slide.parent)
+    code, _, err = cli(*words, word)
+    assert code == 2
+    assert "empty" in err
+    assert not (slide.parent / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["inspect", "plan", "verify", "convert"])
+@pytest.mark.parametrize("suffix", [".svs", ".ome.zarr", ".ozx"])
+def test_a_name_too_long_for_any_file(cli: Cli, tmp_path: Path, command: str, suffix: str) -> None:
+    out = ["-o", tmp_path / "out"] if command == "convert" else []
+    code, said, err = cli(command, tmp_path / f"{'x' * 300}{suffix}", *out)
+    assert code != 0
+    assert "cannot be" in said + err
+    assert "report it" not in err
+
+
 def test_slides_that_would_get_one_name_get_their_suffix(cli: Cli, slide: Path, tmp_path: Path) -> None:
     twin = tmp_path / "cli.tif"
     shutil.copy(slide, twin)
@@ -314,6 +341,16 @@ def test_names(cli: Cli, made: Made, tmp_path: Path, name: str) -> None:
 def test_names_do_not_collide() -> None:
     names = ["a.svs", "a%.svs", "a%25.svs", "a\n.svs", "a%0A.svs", "a .svs", ".a.svs", "%2Ea.svs", "A.svs"]
     assert len({store_name(Path(name)) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Aux.x", "prn ", "com1", "LPT9.a.b", "COM²", "conin$", "CONOUT$"])
+def test_devices_of_windows_are_no_names(name: str) -> None:
+    assert store_name(Path(f"{name}.svs")).startswith(f"%{ord(name[0]):02X}")
+
+
+@pytest.mark.parametrize("name", ["CONTROL", "nulls", "com", "com10", "lpt", "auxiliary.com1", "a.con"])
+def test_names_that_only_begin_as_devices_are_kept(name: str) -> None:
+    assert store_name(Path(f"{name}.svs")) == f"{name}.ome.zarr"
 
 
 # -- usage --
