@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converter.options import Options
-from converter.planning.image import ImagePlan
-from drivers.geometry import Shape
+from converter.planning.image import ImagePlan, in_axes
 from drivers.words import counted, shortened
 
 KEY = "slidemill"
@@ -102,8 +101,3 @@ def seal(root: Mapping[str, Any]) -> str:
     whole = json.loads(json.dumps(root))
     whole.get("attributes", whole)[KEY].pop(SEAL, None)
     return f"sha256:{hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()}"
-
-
-def in_axes(shape: Shape, axes: str) -> list[int]:
-    """The entries of a five-axis shape that the store has."""
-    return [int(n) for n, axis in zip(shape, "tczyx", strict=True) if axis in axes]

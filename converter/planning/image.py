@@ -188,3 +188,8 @@ def _chunking(shape: Shape, rgb: bool, options: Options) -> tuple[Shape, Shape |
 
 def _power(size: int) -> int:
     return 1 << max(0, size - 1).bit_length()
+
+
+def in_axes(shape: Shape, axes: str) -> list[int]:
+    """The entries of a five-axis shape that the store has."""
+    return [int(n) for n, axis in zip(shape, "tczyx", strict=True) if axis in axes]

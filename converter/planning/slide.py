@@ -12,11 +12,10 @@ from converter.codec import parse_codec
 from converter.errors import OptionError
 from converter.options import Options
 from converter.planning.associated import decodable
-from converter.planning.image import ImagePlan, Place, plan_image
+from converter.planning.image import ImagePlan, Place, in_axes, plan_image
 from converter.planning.jobs import Segment, job_shape, segments, worker_count
 from converter.planning.privacy import roles
 from converter.planning.trust import assess
-from converter.receipt import in_axes
 from drivers.geometry import Shape
 from drivers.model import Slide
 

@@ -101,7 +101,7 @@ def run_image(scene: Scene, image: ImagePlan, work: Work) -> None:
         level = scene.levels[part.native]
         job = job_shape(level, part.levels[0])
         outputs = [_output(plan, image, job.c, work) for plan in part.levels]
-        _run_segment((level, job), outputs, (work, done))
+        _run_segment(_Segment(level, job, outputs), work, done)
         if not all(o.regions.finished() and o.writer.finished() for o in outputs):
             raise AssertionError("a chunk or shard was left unfinished")
 
@@ -128,8 +128,17 @@ def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Outpu
     return _Output(writer, Regions(plan.shape, plan.chunk, group, image.fill), seen)
 
 
-def _run_segment(task: tuple[Level, Shape], outputs: list[_Output], shared: tuple[Work, _Counter]) -> None:
-    (level, job), (work, done) = task, shared
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """A level of the slide, the shape of the jobs it is read in, and what is made of it, finest first."""
+
+    level: Level
+    job: Shape
+    outputs: list[_Output]
+
+
+def _run_segment(segment: _Segment, work: Work, done: _Counter) -> None:
+    level, job, outputs = segment.level, segment.job, segment.outputs
     todo, decode = _Shared(jobs(level.shape, job)), _decoder(level, work)
     # What no tile covers is not stored: a level of another background than the image's has nothing of the kind.
     plain = same_fill(level.fill, outputs[0].writer.image.fill, level.dtype)

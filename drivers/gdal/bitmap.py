@@ -15,10 +15,10 @@ from drivers.errors import Damaged, Unsupported
 from drivers.files import ByteSource
 from drivers.gdal import jp2
 from drivers.gdal.dataset import Source
-from drivers.gdal.level import Bands, spooled
+from drivers.gdal.level import Bands, Spooled, spooled
 from drivers.gdal.spool import Spool
 from drivers.limits import LIMITS, check
-from drivers.model import Level, Pixels
+from drivers.model import Pixels
 
 _INFO = struct.Struct("<IIiiHHI")
 """Offset of the pixels, size of the header, width, height, planes, bits of a pixel, compression: from byte 10 on."""
@@ -82,7 +82,7 @@ def _varies(source: ByteSource, bitmap: Bitmap) -> bool:
     return any(block[3::4].strip(first) for block in blocks)
 
 
-def bitmap_level(source: Source, bitmap: Bitmap) -> tuple[Level, Bands, Spool]:
+def bitmap_level(source: Source, bitmap: Bitmap) -> Spooled:
     """Its level, its alpha last. Raises Unsupported, LimitExceeded; the level Damaged."""
     shape, name = bitmap.shape, source.name
     if min(shape) < 1:
@@ -94,7 +94,7 @@ def bitmap_level(source: Source, bitmap: Bitmap) -> tuple[Level, Bands, Spool]:
     indexes, alpha = tuple(range(1, shape[2] + 1)), 3 if shape[2] == 4 else None
     bands = Bands(indexes, _UINT8, rgb=True, colors=True, alpha=alpha, warnings=bitmap.notes)
     spool = Spool(shape, _UINT8, lambda first: iter([_decoded(source, bitmap)[first:]]))
-    return spooled(spool, bands, source), bands, spool
+    return spooled(spool, bands, source)
 
 
 def _decoded(source: Source, bitmap: Bitmap) -> Pixels:

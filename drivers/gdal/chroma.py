@@ -12,10 +12,9 @@ import numpy as np
 from drivers.errors import Unsupported
 from drivers.gdal import jp2
 from drivers.gdal.dataset import Source
-from drivers.gdal.level import Bands, spooled
+from drivers.gdal.level import Bands, Spooled, spooled
 from drivers.gdal.spool import Spool
 from drivers.limits import LIMITS, check
-from drivers.model import Level
 from drivers.pictures.frames import picture_size
 
 _JPEG2000 = 34712
@@ -24,7 +23,7 @@ _READ = ([(1, 1), (2, 1), (2, 1)], [(1, 1), (2, 2), (2, 2)])
 """XRsiz and YRsiz of the components of 4:2:2 and 4:2:0."""
 
 
-def chroma_level(source: Source, header: bytes) -> tuple[Level, Bands, Spool]:
+def chroma_level(source: Source, header: bytes) -> Spooled:
     """The picture whose codestream begins with `header`, SIZ in full. Raises Unsupported, LimitExceeded."""
     size = picture_size(_JPEG2000, header)
     count = int.from_bytes(header[40:42], "big")  # behind SOC, SIZ, its length and 36 bytes of it (ISO 15444-1 A.5.1)
@@ -49,4 +48,4 @@ def chroma_level(source: Source, header: bytes) -> tuple[Level, Bands, Spool]:
         )
     bands = Bands((1, 2, 3), dtype, rgb=True, colors=True, significant_bits=bits if bits < 8 * dtype.itemsize else None)
     spool = Spool(shape, dtype, lambda first: iter([jp2.decode(source, shape, dtype)[first:]]))
-    return spooled(spool, bands, source), bands, spool
+    return spooled(spool, bands, source)

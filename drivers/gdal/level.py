@@ -263,14 +263,24 @@ def build_level(
     return level, handles if spool is None else spool
 
 
-def spooled(spool: Spool, bands: Bands, source: Source) -> Level:
-    """The level of a picture that is decoded once, whole."""
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A picture that is decoded once, whole: its level, its bands, and the spool, which must be closed."""
+
+    level: Level
+    bands: Bands
+    spool: Spool
+
+
+def spooled(spool: Spool, bands: Bands, source: Source) -> Spooled:
+    """The picture that a spool decodes."""
     height, width, samples = spool.shape
     shape, tile = Shape(1, samples, 1, height, width), Shape(1, samples, 1, min(SIDE, height), min(SIDE, width))
     grid = Grid(shape, tile)
     read = SpooledReader(spool, grid, bands, source.name)
     fill = 255 if bands.rgb and bands.dtype == np.dtype("u1") else 0
-    return Level(shape, bands.dtype, grid, read, tile, fill, 1.0, source.kind.compression, interleaved=True)
+    level = Level(shape, bands.dtype, grid, read, tile, fill, 1.0, source.kind.compression, interleaved=True)
+    return Spooled(level, bands, spool)
 
 
 def _spool(handles: Handles, bands: Bands, size: tuple[int, int], turned: bool) -> Spool | None:

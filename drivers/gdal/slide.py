@@ -20,7 +20,7 @@ from drivers.gdal.exif import Exif, exif_of
 from drivers.gdal.ground import ground_size
 from drivers.gdal.jp2 import require_shown
 from drivers.gdal.kinds import Kind
-from drivers.gdal.level import Bands, bands_of, build_level, mask_only
+from drivers.gdal.level import Bands, Spooled, bands_of, build_level, mask_only
 from drivers.gdal.spool import Spool
 from drivers.model import Channel, Facts, Level, PixelSize, Scene, Slide
 from drivers.pictures.orient import oriented, swaps_axes
@@ -89,21 +89,30 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     levels = [level, *_overviews(picture, bands, base, count)]
     if picture.kept.frames > 1:
         picture.warnings.append(f"only the first of {picture.kept.frames} pictures of an animation is read")
-    slide = _made(picture, driver, (bands, levels, stored), raw)
+    slide = _made(picture, driver, _Shown(bands, levels, stored, raw))
     beside = {} if mask is None else {"mask": Scene("mask", [mask], False, (Channel(),))}
     return replace(slide, associated=beside)
 
 
-def _spooled(picture: _Picture, driver: str, shown: tuple[Level, Bands, Spool]) -> Slide:
-    level, bands, spool = shown
-    picture.readers.append(spool)
-    return _made(picture, driver, (bands, [oriented(level, picture.exif.orientation)], picture.kept.icc), None)
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a slide of a picture shows, and what is kept of its texts."""
+
+    bands: Bands
+    levels: list[Level]
+    icc: bytes | None
+    raw: str | None = None
 
 
-def _made(picture: _Picture, driver: str, shown: tuple[Bands, list[Level], bytes | None], raw: str | None) -> Slide:
-    """The slide of what is shown: bands, levels, profile."""
-    path, (bands, levels, stored) = picture.source.path, shown
-    icc, dropped = profile(stored, bands.channels if bands.alpha is None else bands.alpha)
+def _spooled(picture: _Picture, driver: str, found: Spooled) -> Slide:
+    picture.readers.append(found.spool)
+    level = oriented(found.level, picture.exif.orientation)
+    return _made(picture, driver, _Shown(found.bands, [level], picture.kept.icc))
+
+
+def _made(picture: _Picture, driver: str, shown: _Shown) -> Slide:
+    path, bands, levels = picture.source.path, shown.bands, shown.levels
+    icc, dropped = profile(shown.icc, bands.channels if bands.alpha is None else bands.alpha)
     told = (_MULTIPLIED,) if picture.kept.multiplied and bands.alpha is not None else bands.warnings
     warnings = [*told, *picture.warnings, *([dropped] if dropped else []), *blank_end(picture.file, picture.source.kind)]
     scene = Scene(
@@ -117,7 +126,7 @@ def _made(picture: _Picture, driver: str, shown: tuple[Bands, list[Level], bytes
         facts=_facts(picture.exif),
         alpha=bands.alpha,
     )
-    return Slide(path, driver, [path], [scene], {}, picture.close, raw, warnings)
+    return Slide(path, driver, [path], [scene], {}, picture.close, shown.raw, warnings)
 
 
 def _overviews(picture: _Picture, bands: Bands, base: tuple[int, int], count: int) -> Iterator[Level]:

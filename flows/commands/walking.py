@@ -64,13 +64,15 @@ class Walk:
     unfollowed: int = 0
     """Links that were not followed."""
     _entered: set[str] = field(default_factory=set[str])
+    _pending: list[tuple[Path, str, str]] = field(default_factory=list[tuple[Path, str, str]])
+    """Folders to be looked into: each with its path below the root and its real one."""
     _seen: int = 0
 
     def entries(self) -> Iterator[Entry]:
         """Every file that is visible and finished, and every store; in no order."""
-        pending = [(self.root, "", os.path.realpath(self.root))]
-        while pending:
-            folder, below, real = pending.pop()
+        self._pending.append((self.root, "", os.path.realpath(self.root)))
+        while self._pending:
+            folder, below, real = self._pending.pop()
             if real in self._entered:
                 continue
             self._entered.add(real)
@@ -78,10 +80,10 @@ class Walk:
                 path = f"{below}{entry.name}"
                 if entry.name.startswith(".") or entry.name.endswith(UNFINISHED) or self.choice.leaves(entry.name, path):
                     continue
-                yield from self._entry(entry, path, (real, pending))
+                yield from self._entry(entry, path, real)
 
-    def _entry(self, entry: os.DirEntry[str], path: str, at: tuple[str, list[tuple[Path, str, str]]]) -> Iterator[Entry]:
-        (real, pending), links = at, self.choice.links
+    def _entry(self, entry: os.DirEntry[str], path: str, real: str) -> Iterator[Entry]:
+        links = self.choice.links
         try:
             if entry.is_symlink() and not links:
                 self.unfollowed += 1
@@ -91,7 +93,7 @@ class Walk:
                     yield Entry(Path(entry.path), path, entry.stat().st_size)
             elif entry.is_dir(follow_symlinks=links):
                 inside = os.path.realpath(entry.path) if entry.is_symlink() else f"{real.rstrip('/')}/{entry.name}"
-                yield from self._folder(Path(entry.path), path, (inside, pending))
+                yield from self._folder(Path(entry.path), path, inside)
         except FileNotFoundError:
             pass  # it went away
         except OSError as error:
@@ -100,15 +102,14 @@ class Walk:
             else:
                 self._fault(Path(entry.path), error)
 
-    def _folder(self, folder: Path, path: str, at: tuple[str, list[tuple[Path, str, str]]]) -> Iterator[Entry]:
-        real, pending = at
+    def _folder(self, folder: Path, path: str, real: str) -> Iterator[Entry]:
         if real == self.choice.out or real in self._entered:
             return
         if is_store(folder):
             self._entered.add(real)
             yield Entry(folder, path, None)
         else:
-            pending.append((folder, f"{path}/", real))
+            self._pending.append((folder, f"{path}/", real))
 
     def _fault(self, path: Path, error: OSError) -> None:
         self.faults.append((path, Unreadable(f"{path.name}: cannot be listed: {error.strerror or error}")))

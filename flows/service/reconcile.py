@@ -62,11 +62,20 @@ def reconcile(engine: Engine, settings: Settings, dispatcher: Dispatcher) -> Rec
         done.engine_away = True
     for row in rows:
         verdict = _judge(row, runs, _Now(now, silences.get(row.id, Silence())), settings.limits)
-        _one(row, (engine, settings, dispatcher), verdict, done)
+        _one(row, _Hands(engine, settings, dispatcher), verdict, done)
     _copies(engine)
     with writing(engine) as connection:
         mark(connection, "reconcile", clock(connection))
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """What a pass works with."""
+
+    engine: Engine
+    settings: Settings
+    dispatcher: Dispatcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +120,8 @@ def _submitted(row: SlideRow, runs: Mapping[str, Run] | None, run: Run | None, n
     return None
 
 
-def _one(
-    row: SlideRow, with_: tuple[Engine, Settings, Dispatcher], verdict: Trouble | State | None, done: Reconciled
-) -> None:
-    engine, settings, dispatcher = with_
+def _one(row: SlideRow, hands: _Hands, verdict: Trouble | State | None, done: Reconciled) -> None:
+    engine, settings, dispatcher = hands.engine, hands.settings, hands.dispatcher
     if verdict is None and not row.cancel:
         return
     try:
