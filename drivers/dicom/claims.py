@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -10,11 +12,16 @@ from numpy.typing import NDArray
 
 from drivers.dicom.parts import Part
 from drivers.errors import DriverError, Unsupported
+from drivers.model import Pixels
 
 Rows = NDArray[np.int64]
 """Optical path, focal plane, top, left, part, frame."""
-_COMPARED = 64
-"""Overlaps that are compared by their pixels."""
+COMPARED_PIXELS = 1 << 29
+"""Pixels of overlapping frames that are decoded at most, of one level; beyond, which of them counts is not known."""
+_KEPT_PIXELS = 1 << 24
+"""Decoded frames that are kept for the next comparison."""
+_NAMED = 5
+"""Overlaps that are named one by one; of more only the number is told."""
 
 
 def claimed_twice(at: Rows) -> bool:
@@ -49,23 +56,52 @@ _ADVICE = (
 )
 
 
+@dataclass(slots=True)
+class _Shown:
+    """Decoded frames, by part and number; the last of them are kept."""
+
+    parts: Sequence[Part]
+    kept: OrderedDict[tuple[int, int], Pixels] = field(default_factory=OrderedDict[tuple[int, int], Pixels])
+    pixels: int = 0
+    """Decoded so far."""
+
+    def __call__(self, row: Rows) -> Pixels:
+        key = int(row[4]), int(row[5])
+        if key in self.kept:
+            self.kept.move_to_end(key)
+            return self.kept[key]
+        part = self.parts[key[0]]
+        size = part.facts.rows * part.facts.columns
+        self.pixels += size
+        try:
+            self.kept[key] = part.decode(part.frames.read(key[1]))
+        except DriverError as error:
+            name = part.instance.path.name
+            raise type(error)(f"{name}: frame {key[1] + 1}: {str(error).removeprefix(f'{name}: ')}") from error
+        while len(self.kept) > 2 and len(self.kept) * size > _KEPT_PIXELS:
+            self.kept.popitem(last=False)
+        return self.kept[key]
+
+
 def check_overlaps(at: Rows, parts: Sequence[Part], warnings: list[str]) -> None:
-    """Raise Unsupported where frames off the grid overlap in part and show different pixels there."""
+    """Raise Unsupported where frames off the grid overlap in part and differ there, or more overlap than are compared."""
     rows, columns = parts[0].facts.rows, parts[0].facts.columns
-    found = 0
+    shown, found, names = _Shown(parts), 0, list[str]()
     for one, other in _overlapping(at, rows, columns):
-        found += 1
-        if found > _COMPARED:
-            break
+        if shown.pixels > COMPARED_PIXELS:
+            raise Unsupported(f"{_both(one, other, parts)} overlap, and so do more than are compared{_ADVICE}")
         down, across = int(other[2] - one[2]), int(other[3] - one[3])
-        a, b = (parts[int(row[4])].decode(parts[int(row[4])].frames.read(int(row[5]))) for row in (one, other))
+        a, b = shown(one), shown(other)
         a = a[max(0, down) : rows + min(0, down), max(0, across) : columns + min(0, across)]
         b = b[max(0, -down) : rows + min(0, -down), max(0, -across) : columns + min(0, -across)]
-        if not np.array_equal(a, b):
+        if not np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             raise Unsupported(f"{_both(one, other, parts)} overlap and differ there{_ADVICE}")
-    if found:
-        name = parts[int(at[0, 4])].instance.path.name
-        warnings.append(f"{name}: frames overlap; those compared ({min(found, _COMPARED)}) show the same pixels there")
+        found += 1
+        if found <= _NAMED:
+            names.append(_both(one, other, parts))
+    warnings += [f"{pair} overlap and show the same pixels there" for pair in names]
+    if found > _NAMED:
+        warnings.append(f"{found - _NAMED} more pairs of frames overlap and show the same pixels there")
 
 
 def _overlapping(at: Rows, rows: int, columns: int) -> Iterator[tuple[Rows, Rows]]:

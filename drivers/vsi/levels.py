@@ -16,7 +16,7 @@ from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Channel, Level, Pixels
 from drivers.tiles import Grid
-from drivers.vsi.ets import NAMES, Ets
+from drivers.vsi.ets import NAMES, RAW, Ets
 from drivers.vsi.images import LAMBDA, PHASE, C, Dimension, Image, T, Z
 from drivers.vsi.tile import decode
 
@@ -175,12 +175,25 @@ def _check_claims(ets: Ets, chosen: NDArray[np.int64], shown: NDArray[np.int32])
     copies: list[tuple[str, str]] = []
     for i in np.flatnonzero((chosen != shown) & (ets.offsets[chosen] != ets.offsets[shown])):
         one, two = int(chosen[i]), int(shown[i])
-        at, size = (int(ets.offsets[one]), int(ets.offsets[two])), int(ets.sizes[one])
-        if size != int(ets.sizes[two]) or not same_bytes(ets.source, ets.source, at, size):
+        if not _same(ets, one, two):
             name = ets.source.path.name
             raise Damaged(f"{name}: entries {one} and {two} of the tile table claim the same place and differ")
         copies.append((f"entry {two} of the tile table", f"entry {one}"))
     return repeated(copies)
+
+
+def _same(ets: Ets, one: int, two: int) -> bool:
+    """Whether two tiles show the same: stored alike, or decoded alike. One that does not decode is another picture."""
+    at, sizes = [int(ets.offsets[i]) for i in (one, two)], [int(ets.sizes[i]) for i in (one, two)]
+    if sizes[0] == sizes[1] and same_bytes(ets.source, ets.source, (at[0], at[1]), sizes[0]):
+        return True
+    if ets.header.compression == RAW:
+        return False
+    try:
+        shown = [decode(ets.source.read(start, size), ets.header) for start, size in zip(at, sizes, strict=True)]
+    except DriverError:
+        return False
+    return np.array_equal(shown[0], shown[1])
 
 
 def channels_of(image: Image, axes: Axes, components: int) -> tuple[tuple[Channel, ...], bool]:

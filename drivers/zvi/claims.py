@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+import numpy as np
+
 from drivers.claims import Claims, same_bytes, settled
+from drivers.errors import DriverError
 from drivers.zvi.item import Item
+from drivers.zvi.kinds import decode
 from drivers.zvi.placing import STAGE, tile_of
 from drivers.zvi.values import number_of
 
@@ -38,5 +42,19 @@ def _name(item: Item) -> str:
 
 
 def _same(one: Item, other: Item) -> bool:
-    stored = [(item.kind, item.compression, item.size, item.length) for item in (one, other)]
-    return stored[0] == stored[1] and same_bytes(one.stream, other.stream, (one.offset, other.offset), one.length)
+    """Whether two items show the same: stored alike, or decoded alike. One that does not decode is another picture."""
+    if one.size != other.size:
+        return False
+    stored = [(item.kind, item.compression, item.length) for item in (one, other)]
+    if stored[0] == stored[1] and same_bytes(one.stream, other.stream, (one.offset, other.offset), one.length):
+        return True
+    if {one.compression, other.compression} == {"none"}:
+        return False
+    try:
+        shown = [
+            decode(item.stream.read(item.offset, item.length), item.kind, item.size, item.compression)
+            for item in (one, other)
+        ]
+    except DriverError:
+        return False
+    return shown[0].dtype == shown[1].dtype and np.array_equal(*shown, equal_nan=shown[0].dtype.kind == "f")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -12,7 +13,7 @@ import tifffile
 from drivers import open_slide, paint
 from drivers.errors import Damaged
 from drivers.geometry import Box
-from tests.made.vsi import Stack, Vsi, make_vsi
+from tests.made.vsi import PNG, Stack, Vsi, make_vsi
 
 XML = (
     '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" Type="uint8" '
@@ -127,6 +128,33 @@ def test_tiles_of_vsi(tmp_path: Path) -> None:
 def test_tiles_of_vsi_that_differ(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match=r"frame_t\.ets: entries 1 and 3 of the tile table claim the same place"):
         open_slide(vsi(tmp_path / "a.vsi", [((0, 0), 10), ((1, 0), 20), ((2, 0), 30), ((1, 0), 10)]))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_tiles_of_vsi_that_are_coded_anew(tmp_path: Path, same: bool) -> None:
+    """A tile that is stored twice, as two PNG streams of other bytes: the pixels are what counts."""
+    shown = np.random.default_rng(3).integers(0, 255, (64, 64)).astype("u1")
+    stack = Stack([np.concatenate([shown, shown], 1)[None, None, None]], order=(None,), pyramid=True, compression=PNG)
+    path = make_vsi(tmp_path / "a.vsi", Vsi((stack,)))
+    file = next(tmp_path.rglob("*.ets"))
+    data = bytearray(file.read_bytes())
+    at, size = int.from_bytes(data[32:40], "little"), 4 + 4 * 3 + 16
+    rows = [data[at : at + size], data[at + size : at + 2 * size]]
+    stream = imagecodecs.png_encode(shown if same else shown[::-1], level=0)
+    assert stream not in data
+    rows.append(bytearray(rows[1]))
+    rows[2][16:24], rows[2][24:28] = len(data).to_bytes(8, "little"), len(stream).to_bytes(4, "little")
+    data += stream
+    data[32:40], data[40:44] = len(data).to_bytes(8, "little"), (3).to_bytes(4, "little")
+    file.write_bytes(data + b"".join(rows))
+    if not same:
+        with pytest.raises(Damaged, match="entries 1 and 2 of the tile table claim the same place and differ"):
+            open_slide(path)
+        return
+    with open_slide(path) as slide:
+        level = slide.scenes[0].levels[0]
+        np.testing.assert_array_equal(paint(level, Box.of(level.shape))[0, 0, 0], np.concatenate([shown, shown], 1))
+        assert [warning for warning in slide.warnings if "entry 1 repeats entry 2 of the tile table" in warning]
 
 
 @pytest.mark.parametrize("other", [{}, {"compression": "zlib"}, {"compression": "lzw", "tile": (16, 32)}, {"byteorder": ">"}])

@@ -70,6 +70,16 @@ class TestZvi:
         item = "image item {} (z 0, c 1, t 0, position 0)"
         assert warnings_of(path) == [f"{item.format(2)} repeats {item.format(1)} at the same place and is left out"]
 
+    def test_a_copy_in_another_coding_counts_once(self, tmp_path: Path, packed: str) -> None:
+        other = "zlib" if not packed else ""
+        planes = [Plane(A, c=0, packed=packed), Plane(B, c=1, packed=packed), Plane(B, c=1, packed=other)]
+        path = make_zvi(tmp_path / "a.zvi", Zvi(planes))
+        np.testing.assert_array_equal(shown(path)[0, :, 0], np.stack([A, B]))
+        assert [word.split(" (")[0] for word in warnings_of(path)] == ["image item 2"]
+        again = make_zvi(tmp_path / "b.zvi", Zvi([*planes[:2], Plane(C, c=1, packed=other)]))
+        with pytest.raises(Damaged, match=r"image item 1 \(.*\) and image item 2 \(.*\) claim the same place and differ"):
+            open_slide(again)
+
     @pytest.mark.parametrize("stage", [{}, at(1, 2)])
     def test_two_pictures_are_refused(self, tmp_path: Path, packed: str, stage: dict[int, object]) -> None:
         planes = [Plane(p, c=c, packed=packed, tags=stage) for p, c in ((A, 0), (B, 1), (C, 1))]

@@ -197,6 +197,29 @@ def test_frames_of_one_instance(tmp_path: Path, places: list[Any], pixels: list[
             assert drawn[depths.index(focus), top, left] == value
 
 
+CROWD = [(0, 3 * i, 0) for i in range(14)]
+"""Frames of which each overlaps each other one."""
+
+
+def test_every_overlap_is_compared(tmp_path: Path) -> None:
+    path = instance(tmp_path / "a.dcm", One([1] * 13 + [2], sparse=CROWD))  # the 79th pair is the first that differs
+    with pytest.raises(Unsupported, match=r"a\.dcm \(frame 1\) and a\.dcm \(frame 14\) overlap and differ there"):
+        open_slide(path)
+
+
+def test_overlaps_that_show_the_same_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = instance(tmp_path / "a.dcm", One([1] * 14, sparse=CROWD))
+    with open_slide(path) as slide:
+        told = [warning for warning in slide.warnings if "overlap and show the same pixels there" in warning]
+        assert told[0] == "a.dcm (frame 1) and a.dcm (frame 2) overlap and show the same pixels there"
+        assert told[5:] == ["86 more pairs of frames overlap and show the same pixels there"]
+        level = slide.scenes[0].levels[0]
+        assert (paint(level, Box.of(level.shape))[0, 0, 0, :64, : 39 + 64] == 1).all()
+    monkeypatch.setattr("drivers.dicom.claims.COMPARED_PIXELS", 3 * 64 * 64)
+    with pytest.raises(Unsupported, match=r"a\.dcm \(frame \d+\) overlap, and so do more than are compared"):
+        open_slide(path)
+
+
 @pytest.mark.parametrize("copy", ["a (1).dcm", "0.dcm", "z"])
 def test_a_copy_is_left_out_with_a_word_and_never_the_file_asked_for(tmp_path: Path, copy: str) -> None:
     path = instance(tmp_path / "a.dcm", One([7]))
