@@ -37,9 +37,11 @@ class Ticket:
 
 
 def start(engine: Engine, ticket: Ticket, process: str) -> SlideRow | None:
-    """Take the slide for this process. None where another process has it, or the attempt is over."""
+    """Take the slide for this process. None where another process has it, or the attempt is over, or was cancelled."""
     with writing(engine) as connection:
         now = clock(connection)
+        unwanted = slides.update().where(ticket.holds(State.SUBMITTED), slides.c.cancel)
+        connection.execute(unwanted.values(state=State.CANCELLED, finished=now, reason="cancelled", cancel=False, told=False))
         values = {"state": State.RUNNING, "process": process, "started": now, "heartbeat": now, "moved": now, "progress": 0.0}
         taken = connection.execute(slides.update().where(ticket.holds(State.SUBMITTED)).values(reason=None, **values))
         if taken.rowcount == 0:

@@ -40,7 +40,7 @@ class Patience:
 
 def failed(connection: Connection, ticket: Ticket, trouble: Trouble, patience: Patience) -> State | None:
     """Note a failed attempt. The state the slide is in now, None where the ticket no longer counts."""
-    row = slide_by_id(connection, ticket.slide)
+    row = slide_by_id(connection, ticket.slide, lock=True)
     if row is None:
         return None
     now, failures = clock(connection), row.failures + int(trouble.counts)
@@ -65,7 +65,7 @@ def _left(connection: Connection, ticket: Ticket, state: State, **values: object
 def interrupted(engine: Engine, ticket: Ticket) -> None:
     """The process was told to stop: the slide is ready again at once, and nothing is held against it."""
     with writing(engine) as connection:
-        row = slide_by_id(connection, ticket.slide)
+        row = slide_by_id(connection, ticket.slide, lock=True)
         if row is not None and row.cancel:
             leave(connection, ticket, State.CANCELLED, finished=clock(connection), reason="cancelled", cancel=False)
         else:
@@ -75,7 +75,7 @@ def interrupted(engine: Engine, ticket: Ticket) -> None:
 def cancelled(engine: Engine, ticket: Ticket) -> None:
     """A wish to cancel that came when nothing was left but to publish. Rows of newer attempts are not touched."""
     with writing(engine) as connection:
-        row = slide_by_id(connection, ticket.slide)
+        row = slide_by_id(connection, ticket.slide, lock=True)
         if row is not None and row.cancel and row.state == State.RUNNING:
             leave(connection, ticket, State.CANCELLED, finished=clock(connection), reason="cancelled", cancel=False)
 

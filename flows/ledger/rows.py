@@ -59,9 +59,10 @@ def as_slide(row: Row[Any]) -> SlideRow:
     return SlideRow(**found)
 
 
-def slide_by_id(connection: Connection, slide: str) -> SlideRow | None:
-    """The row of that id."""
-    row = connection.execute(select(slides).where(slides.c.id == slide)).one_or_none()
+def slide_by_id(connection: Connection, slide: str, *, lock: bool = False) -> SlideRow | None:
+    """The row of that id; `lock`: as it is until the transaction ends, whoever is writing it now."""
+    query = select(slides).where(slides.c.id == slide)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     return None if row is None else as_slide(row)
 
 

@@ -160,6 +160,7 @@ def _fairly(rows: Sequence[_Row], settings: Settings, busy: Counter[str], room: 
 def _unsent(connection: Connection) -> list[Ticketed]:
     """Slides handed out a while ago whose submission nobody confirmed: the same key gives the same run."""
     c, now = slides.c, clock(connection)
-    here = (c.state == State.SUBMITTED, c.flow_run.is_(None), c.submitted < now - _UNSENT_S)
+    then = or_(c.submitted < now - _UNSENT_S, c.submitted > now)  # in the future: the clock was set back
+    here = (c.state == State.SUBMITTED, c.flow_run.is_(None), then)
     query = select(c.id, c.attempt, c.queue).where(*here).order_by(c.submitted)
     return [Ticketed(*row) for row in connection.execute(query).tuples()]

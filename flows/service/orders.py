@@ -12,7 +12,7 @@ from converter.errors import OptionError
 from converter.options import Options
 from drivers.location import Location, Url
 from flows.ledger.database import alone, clock, writing
-from flows.ledger.rows import SlideRow, matching, slides_in
+from flows.ledger.rows import SlideRow, matching, slide_by_id, slides_in
 from flows.ledger.tables import OPEN, QUEUED, State, files, slides
 from flows.watching.look import as_text, look
 from flows.watching.register import options_hash, signature
@@ -65,12 +65,17 @@ def retry_all(engine: Engine) -> list[str]:
 def cancel(engine: Engine, row: SlideRow) -> State | None:
     """Cancel a slide: at once where it is not under way, else its process sees the wish. None where it has ended."""
     with writing(engine) as connection:
-        idle = (slides.c.id == row.id, slides.c.state.in_((*QUEUED, State.WAITING)))
-        values = {"state": State.CANCELLED, "reason": "cancelled", "kind": None, "finished": clock(connection)}
-        if connection.execute(slides.update().where(*idle).values(**values)).rowcount:
+        # Locked: between two looks an attempt could fail, and the slide would be in neither of the states asked for.
+        now = slide_by_id(connection, row.id, lock=True)
+        update = slides.update().where(slides.c.id == row.id)
+        if now is not None and now.state in (*QUEUED, State.WAITING):
+            values = {"state": State.CANCELLED, "reason": "cancelled", "kind": None, "finished": clock(connection)}
+            connection.execute(update.values(cancel=False, **values))
             return State.CANCELLED
-        busy = (slides.c.id == row.id, slides.c.state.in_(OPEN))
-        return State.RUNNING if connection.execute(slides.update().where(*busy).values(cancel=True)).rowcount else None
+        if now is not None and now.state in OPEN:
+            connection.execute(update.values(cancel=True))
+            return State.RUNNING
+        return None
 
 
 def submit(engine: Engine, slide: Location, output: str, options: Options) -> str:

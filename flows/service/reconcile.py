@@ -109,7 +109,7 @@ def _submitted(row: SlideRow, runs: Mapping[str, Run] | None, run: Run | None, n
     if runs is None or row.flow_run is None or row.submitted is None:
         return None  # nobody to ask, or not sent yet: feeding sends it again
     if run is None:
-        lost = now - row.submitted > _GRACE_S
+        lost = not 0.0 <= now - row.submitted <= _GRACE_S  # in the future: the clock was set back
         return Trouble("lost", "its flow run no longer exists", retryable=True, counts=False) if lost else None
     if run.state in (RunState.CRASHED, RunState.ENDED) and run.age > _GRACE_S:
         return Trouble("crashed", run.message or "its flow run ended before it began", retryable=True, counts=False)

@@ -152,9 +152,11 @@ class Asking:
 
     def _still(self, found: Known | None, now: float) -> bool:
         # Of a file that is decided, looks are not counted any more.
-        if found is None or now - found.since < self._folder.quiet_seconds:
+        if found is None:
             return False
-        return found.slide is not None or found.looks >= 2
+        if found.slide is not None and found.since > now:
+            return True  # decided before the clock was set back
+        return now - found.since >= self._folder.quiet_seconds and (found.slide is not None or found.looks >= 2)
 
     def _refuse(self, slide: FoundSlide, kind: str, reason: str) -> set[str]:
         self._batch.add(partial(self._register, slide.path, slide, State.QUARANTINED, kind=kind, reason=reason))

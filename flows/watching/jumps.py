@@ -50,9 +50,16 @@ def last_moment(connection: Connection, name: str) -> Moment | None:
 
 
 def was_set(before: Moment | None, now: Moment) -> float:
-    """By how many seconds the ledger's clock was set between; 0 where it was not, or where nobody can tell."""
-    if before is None or before.machine != now.machine or now.monotonic < before.monotonic:
+    """By how many seconds the ledger's clock was set between; 0 where it was not, or where nobody can tell.
+
+    Of two moments of two machines, or of two boots, only this can be told: where the later one is the earlier by the ledger's
+    clock, that was set back by so much at least.
+    """
+    if before is None:
         return 0.0
+    if before.machine != now.machine or now.monotonic < before.monotonic:
+        back = now.ledger - before.ledger
+        return back if back < -_SLACK_S else 0.0
     jumped = (now.ledger - before.ledger) - (now.monotonic - before.monotonic)
     return 0.0 if abs(jumped) <= _SLACK_S + before.doubt + now.doubt else jumped
 
@@ -60,7 +67,7 @@ def was_set(before: Moment | None, now: Moment) -> float:
 def undo_jump(connection: Connection, before: Moment | None) -> float:
     """Move what waits along with the ledger's clock, where that was set since `before`.
 
-    Returns the seconds by which it was set; 0 where it was not, and where `before` is of another machine: that tells nothing.
+    Returns the seconds by which it was set; 0 where it was not, or nobody can tell.
     """
     now = moment(connection)
     jumped = was_set(before, now)

@@ -38,6 +38,8 @@ class RememberingDispatcher:
     states: dict[str, Run] = field(default_factory=dict)
     ended: list[tuple[str, str]] = field(default_factory=list)
     away: bool = False
+    gone: set[str] = field(default_factory=set)
+    """Runs that do not exist any more."""
 
     def submit(self, slide: str, attempt: int, queue: str) -> str:
         if self.away:
@@ -48,7 +50,7 @@ class RememberingDispatcher:
     def runs(self, ids: Sequence[str]) -> Mapping[str, Run]:
         if self.away:
             raise EngineUnavailable("away")
-        return {run: self.states.get(run, Run(RunState.QUEUED, 0.0)) for run in ids}
+        return {run: self.states.get(run, Run(RunState.QUEUED, 0.0)) for run in ids if run not in self.gone}
 
     def end(self, run: str, reason: str) -> None:
         self.ended.append((run, reason))
@@ -107,6 +109,10 @@ def _empty_ledger() -> bytes:
 
 def new_ledger(url: str) -> Engine:
     """An engine with an empty ledger. Migrating takes long, as does waiting for a disk that nobody is going to unplug."""
+    if not url.startswith("sqlite:///"):
+        engine = connect(url)
+        migrate(engine)
+        return engine
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from flows.ledger import attempts
 from flows.ledger.attempts import Fenced, Ticket
 from flows.ledger.tables import State
+from flows.service import orders
 from flows.service.attempt import Watch, run_attempt
 from flows.service.dispatch import Run, RunState
 from flows.service.process import is_gone, pid_here, this_process
@@ -138,6 +139,18 @@ def test_a_publication_of_two_steps_cannot_be_cancelled_in_between(here: Bench, 
     here.change(ticket.slide, attempt=2)
     with pytest.raises(Fenced), attempts.publishing(here.engine, ticket):
         pytest.fail("an older attempt went through the fence")
+
+
+def test_what_was_cancelled_before_it_began_does_not_begin(here: Bench, slide: Path) -> None:
+    ticket = submitted(here, slide)
+    assert orders.cancel(here.engine, here.row("a.svs")) == State.RUNNING
+    opened: list[str] = []
+    assert run(here, ticket, Watch(step=lambda name, work: (opened.append(name), work())[1])) is None  # type: ignore[arg-type]
+    row = here.row("a.svs")
+    assert (row.state, row.cancel, opened) == (State.CANCELLED, False, [])
+    assert orders.retry(here.engine, row)
+    here.feed()
+    assert run(here, Ticket(ticket.slide, 2)) == State.DONE
 
 
 def test_a_copy_of_a_cancelled_slide_is_converted(here: Bench, slide: Path) -> None:

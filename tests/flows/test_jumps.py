@@ -91,6 +91,59 @@ def test_a_pass_on_another_machine_tells_nothing(here: Bench, clocks: Clocks, mo
     assert looks(here, clocks, 5) == [False] * 4 + [True]
 
 
+def test_set_back_while_nobody_scanned_nothing_waits_for_as_long(
+    here: Bench, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine starts anew, or another one goes on: its monotonic clock tells nothing of the time between."""
+    from tests.flows.test_feed import add
+
+    arrive(here)
+    assert looks(here, clocks, 2) == [False, False]
+    add(here, "failed", state=State.FAILED, not_before=clocks.ledger + 20.0)
+    clocks.jumps(-86400.0)
+    monkeypatch.setattr("flows.watching.jumps.machine", lambda: "another")
+    assert looks(here, clocks, 8)[-1]
+    assert here.feed() == 1
+
+
+def test_a_file_that_was_decided_long_ago_is_still(here: Bench) -> None:
+    """`since` lies in the future where the clock was set back after the decision."""
+    from flows.watching.asking import Asking, Found
+    from flows.watching.compare import Known
+    from flows.watching.look import Look
+    from flows.watching.register import rule_of
+
+    asking = Asking(here.engine, rule_of(here.settings.folders[0]), here.prober, Found())
+    for since, slide, still in ((5000.0, "x", True), (5000.0, None, False), (900.0, "x", True), (990.0, "x", False)):
+        assert asking._still(Known(Look(1, 1, 1), since, 2, slide), 1000.0) is still
+
+
+@pytest.mark.parametrize("jump", [0.0, -86400.0])
+def test_what_was_handed_out_and_not_sent_is_sent_again(here: Bench, clocks: Clocks, jump: float) -> None:
+    from tests.flows.test_feed import add
+
+    add(here, "a")
+    here.dispatcher.away = True
+    here.feed()
+    here.dispatcher.away = False
+    clocks.jumps(jump)
+    clocks.passes(6.0)
+    assert here.feed() == 1
+
+
+@pytest.mark.parametrize("jump", [0.0, -86400.0])
+def test_what_its_engine_forgot_is_handed_out_again(here: Bench, clocks: Clocks, jump: float) -> None:
+    from flows.service.reconcile import reconcile
+    from tests.flows.test_feed import add
+
+    add(here, "a")
+    here.feed()
+    here.dispatcher.gone.add("run-a-1")
+    clocks.jumps(jump)
+    clocks.passes(20.0)
+    assert reconcile(here.engine, here.settings, here.dispatcher).requeued == ["a"]
+
+
 def test_a_clock_that_is_read_slowly_has_not_jumped(
     here: Bench, clocks: Clocks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,10 +13,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from flows.ledger import attempts
+from flows.ledger import attempts, outcomes
 from flows.ledger.attempts import Ticket
-from flows.ledger.database import connect
-from flows.ledger.rows import SlideRow
+from flows.ledger.database import connect, writing
+from flows.ledger.outcomes import Patience, Trouble
+from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State
 from flows.service import feed as feeding
 from flows.service import reconcile as reconciling
@@ -146,3 +147,40 @@ def test_a_cancel_while_it_is_published_comes_too_late(here: Bench, other: Engin
     assert attempts.beat(here.engine, ticket, 1.0), "there is nothing left to be called off"
     assert attempts.finish(here.engine, ticket, {})
     assert here.row("a.svs").state == State.DONE
+
+
+@pytest.mark.parametrize("how", ["fails", "is interrupted"])
+@pytest.mark.parametrize("first", ["the cancel", "the end"])
+def test_a_cancel_while_an_attempt_ends_is_not_lost(
+    here: Bench, other: Engine, monkeypatch: pytest.MonkeyPatch, how: str, first: str
+) -> None:
+    """The attempt has looked at the row, or written it, and has not committed."""
+    row, ticket = running(here)
+
+    def end() -> None:
+        if how == "fails":
+            with writing(here.engine) as connection:
+                outcomes.failed(connection, ticket, Trouble("output", "disk", retryable=True), Patience(9, 30.0))
+        else:
+            outcomes.interrupted(here.engine, ticket)
+
+    asked: list[Future[Any]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def before(*given: Any, **more: Any) -> Any:
+            found = slide_by_id(*given, **more)
+            asked.append(pool.submit(cancel, other, row))
+            wait_for_lock(here)
+            return found
+
+        def after(*given: Any, **more: Any) -> Any:
+            done = attempts.leave(*given, **more)
+            asked.append(pool.submit(cancel, other, row))
+            wait_for_lock(here)
+            return done
+
+        with monkeypatch.context() as patch:
+            patch.setattr(outcomes, *(("slide_by_id", before) if first == "the cancel" else ("leave", after)))
+            end()
+        assert asked[0].result(timeout=60) == State.CANCELLED
+    assert (here.row("a.svs").state, here.row("a.svs").cancel) == (State.CANCELLED, False)
