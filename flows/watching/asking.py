@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select
 
 from flows.ledger.database import alone, clock
+from flows.ledger.rows import SlideRow
 from flows.ledger.tables import State, slides
 from flows.watching.batch import Batch
 from flows.watching.companions import Lists, is_list
 from flows.watching.compare import NOT_A_SLIDE, Known, quiet
-from flows.watching.grown import ended_beside, look_again
+from flows.watching.grown import ENDED, earlier, ended_beside, look_again
 from flows.watching.look import Look, as_path, as_text
 from flows.watching.probe import Probed, Prober, ReaderCrashed
 from flows.watching.register import FoundSlide, Rule, decide, is_undecided, register, signature, waiting_row
@@ -146,9 +147,35 @@ class Asking:
         moving = [p for p in members if folder.marker is None and not self._still(known.get(p), ledger.now)]
         if moving:
             self._wait(slide, ledger.now, ("incomplete", f"{len(moving)} of its files changed a moment ago"))
-        else:
+        elif (known_as := self._known_as(slide, ledger)) is None:
             self._batch.add(partial(self._register, asked, slide, State.READY))
+        elif known_as.state in ENDED:
+            self._batch.add(partial(self._regrown, asked, slide, known_as))
+        else:
+            self._found.waiting += 1  # its conversion, which is under way, finds out itself
         return {asked, *members}
+
+    def _known_as(self, slide: FoundSlide, ledger: Ledgered) -> SlideRow | None:
+        """The slide that this one is, by another of its files, which was found before this file came."""
+        if len(slide.members) < 2:
+            return None
+        with self._engine.connect() as connection:
+            rows = earlier(connection, self._folder.name, slide)
+        for row in rows:
+            try:
+                probed = self._prober.ask(self._folder.path, self._folder.path / as_path(row.path), self._batch.flush)
+            except ReaderCrashed:
+                continue
+            if probed.kind is None and members_of(self._folder.path, probed, ledger.known, row.path) == slide.members:
+                return row
+        return None
+
+    def _regrown(self, asked: str, slide: FoundSlide, known_as: SlideRow, connection: Connection) -> None:
+        """More files came of a slide that was done or refused: it is converted anew under the name that it has."""
+        if is_undecided(connection, self._folder.name, asked):
+            look_again(connection, known_as)
+            whole, now = replace(slide, path=known_as.path), clock(connection)
+            self._found.ready.append(register(connection, self._rule, whole, State.READY, now, not_before=None))
 
     def _still(self, found: Known | None, now: float) -> bool:
         # Of a file that is decided, looks are not counted any more.

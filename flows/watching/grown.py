@@ -12,11 +12,14 @@ from flows.ledger.outcomes import undecided
 from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State, slides
 from flows.watching.look import as_path
+from flows.watching.register import FoundSlide
 
 _LEVELS = 3
 """Folders above an arriving file whose names are looked at: `x/Data0001.dat` of x.mrxs, `_x_/stack1/frame_t.ets` of x.vsi."""
 
 
+_NOTHING = (State.WAITING, State.SUPERSEDED, State.GONE)
+_PAGE = 1000
 ENDED = (State.DONE, State.QUARANTINED)
 """States that more files of a slide can change."""
 
@@ -50,6 +53,20 @@ def _starts(path: str) -> Iterator[str]:
         if part.name and part.parent != part:
             stem = part.stem if part == place else part.name.strip("_") or part.name
             yield f"{part.parent.as_posix()}/{stem}.".removeprefix("./")
+
+
+def earlier(connection: Connection, folder: str, found: FoundSlide) -> list[SlideRow]:
+    """Slides of the same driver whose own file is one of a slide's files: the same slide under another name, if asking
+    about that file gives the same files. Of DICOM, and of OME-TIFF in several files, each file stands for the whole."""
+    c, newest = slides.c, dict[str, tuple[int, str, str]]()
+    others = sorted(set(found.members) - {found.path})
+    for first in range(0, len(others), _PAGE):
+        here = (c.folder == folder, c.driver == found.driver, c.path.in_(others[first : first + _PAGE]))
+        for path, *row in connection.execute(select(c.path, c.generation, c.id, c.state).where(*here)).tuples():
+            if tuple(row) > newest.get(path, (-1,)):
+                newest[path] = (row[0], row[1], row[2])
+    kept = [slide_by_id(connection, slide) for _, slide, state in newest.values() if state not in _NOTHING]
+    return [slide for slide in kept if slide is not None]
 
 
 def look_again(connection: Connection, slide: SlideRow) -> None:

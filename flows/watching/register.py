@@ -22,6 +22,7 @@ from flows.settings import Folder
 from flows.watching.look import Look, as_path
 
 _LATER = {"alpha": "drop"}
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,22 @@ def register(connection: Connection, rule: Rule, found: FoundSlide, state: State
         connection.execute(slides.insert(), {**fixed, **values})
     if state != State.WAITING:
         decide(connection, rule.folder.name, list(found.members), slide)
+    if state == State.READY:
+        _take_over(connection, rule.folder.name, found)
     return slide
+
+
+def _take_over(connection: Connection, folder: str, found: FoundSlide) -> None:
+    """End what waits for more files, or was refused without them, and is a file of this slide."""
+    others = sorted(set(found.members) - {found.path})
+    values = {"state": State.SUPERSEDED, "reason": f"is a file of {found.path}"}
+    for first in range(0, len(others), _PAGE):
+        here = (
+            _C.folder == folder,
+            _C.state.in_((State.WAITING, State.QUARANTINED)),
+            _C.path.in_(others[first : first + _PAGE]),
+        )
+        connection.execute(slides.update().where(*here).values(**values))
 
 
 def _values(rule: Rule, found: FoundSlide) -> dict[str, Any]:
