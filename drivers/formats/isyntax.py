@@ -56,7 +56,7 @@ def open_slide(path: Path) -> Slide:
     try:
         import isyntax
     except (ImportError, OSError) as error:
-        raise Unsupported(f"{path.name}: iSyntax needs pyisyntax: pip install slidemill[isyntax]") from error
+        raise Unsupported(f"{path.name}: iSyntax needs pyisyntax: pip install 'slidemill[isyntax]'") from error
     source = open_source(path)
     file = path.open("rb")  # by ourselves: the library keeps it open where it fails
     try:

@@ -32,7 +32,7 @@ _OPTIONS: dict[str, Any] = {
 }
 MASK = 0
 """The number of the mask of all bands, beside those of the bands, which begin with 1."""
-NEEDS = "needs rasterio (GDAL): pip install slidemill[gdal]"
+NEEDS = "needs rasterio (GDAL): pip install 'slidemill[gdal]'"
 
 
 @dataclass(frozen=True, slots=True)

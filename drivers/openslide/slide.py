@@ -48,7 +48,7 @@ def open_with_library(path: Path, driver: str) -> Slide:
     try:
         import openslide
     except (ImportError, OSError) as error:
-        raise Unsupported(f"{path.name}: this format needs OpenSlide: pip install slidemill[openslide]") from error
+        raise Unsupported(f"{path.name}: this format needs OpenSlide: pip install 'slidemill[openslide]'") from error
 
     vendor = vendor_of(path, read_head(path))
     if vendor is None:

@@ -41,7 +41,7 @@ def driver_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if entry["error"]:
             yield f"{entry['name']:12} could not be loaded: {entry['error']}"
         else:
-            library = f"{entry['library'] or '-'} {entry['version'] or ''}".strip()
+            library = f"{entry['library']} {entry['version'] or 'is not installed'}" if entry["library"] else "-"
             yield f"{entry['name']:12} {' '.join(entry['suffixes']):44} {library}"
 
 

@@ -20,6 +20,7 @@ from converter.options import Options
 from converter.planning.slide import choose_scenes
 from drivers.model import Slide
 from flows.cli import run
+from flows.commands.listing import driver_lines
 from flows.naming import store_name
 from tests.made.broken import BROKEN, NO_FILES
 from tests.made.svs import Svs, make_svs, replace_tile
@@ -689,6 +690,11 @@ def test_output_that_nobody_reads(slide: Path) -> None:
         os.close(writer)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+
+
+def test_a_library_that_is_not_there_is_told() -> None:
+    entry = {"name": "x", "suffixes": [".x"], "library": "some-library", "version": None, "error": None}
+    assert next(driver_lines([entry])).endswith("some-library is not installed")
 
 
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
