@@ -61,6 +61,8 @@ def _slide(path: Path, files: FileSet) -> Slide:
             associated |= {role: scene} if scene is not None else {}
         else:
             levels.append(part_of(instance))
+            drawn = {k: v for k, v in overlays(instance.data, warnings).items() if k not in associated}
+            associated = {**drawn, **associated}
     scenes = _pyramids(path, levels, warnings) + scenes
     if not scenes:
         raise Unsupported(f"holds no image that can be shown{': ' + warnings[0] if warnings else ''}")

@@ -18,6 +18,7 @@ from drivers.files import ByteSource
 from drivers.gdal.bitmap import Bitmap, bitmap_of
 from drivers.gdal.jp2 import SYCC, is_plain, is_untiled
 from drivers.gdal.kinds import CODESTREAM, Kind
+from drivers.gdal.multi import multi_picture
 from drivers.limits import LIMITS
 from drivers.pictures.jpeg2000 import has_reduced_chroma
 
@@ -102,6 +103,8 @@ def _jpeg(source: ByteSource, found: Embedded) -> None:
             and sum(map(len, found.icc_parts.values())) < LIMITS.icc_bytes
         ):
             found.icc_parts[body[12]] = body[14:]
+        elif marker == 0xE2 and body.startswith(b"MPF\0"):
+            found.frames = multi_picture(body[4:])
         elif marker == 0xE0 and body.startswith(b"JFIF\0"):
             unit, x, y = struct.unpack(">BHH", body[7:12])
             scale = {1: 1 / 0.0254, 2: 100.0}.get(unit)
@@ -130,6 +133,8 @@ def _png(source: ByteSource, found: Embedded) -> None:
             return
         if name == b"tRNS" and colors is not None and size == 2 * colors:
             found.clear = tuple(value & mask for value in struct.unpack(f">{colors}H", source.read(at + 8, size)))
+        elif name == b"acTL" and size >= 4:  # APNG
+            found.frames = max(1, int.from_bytes(source.read(at + 8, 4), "big"))
         elif name == b"eXIf" and size <= LIMITS.metadata_bytes:
             found.exif = source.read(at + 8, size)
         elif name == b"iCCP" and size <= LIMITS.icc_bytes:

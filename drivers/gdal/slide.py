@@ -88,7 +88,7 @@ def _slide(picture: _Picture, driver: str) -> Slide:
         dataset.close()
     levels = [level, *_overviews(picture, bands, base, count)]
     if picture.kept.frames > 1:
-        picture.warnings.append(f"only the first of {picture.kept.frames} pictures of an animation is read")
+        picture.warnings.append(f"only the first of {picture.kept.frames} pictures in the file is read")
     slide = _made(picture, driver, _Shown(bands, levels, stored, raw))
     beside = {} if mask is None else {"mask": Scene("mask", [mask], False, (Channel(),))}
     return replace(slide, associated=beside)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,6 +153,21 @@ def _load_lif(container: Container, source: ByteSource, text: str, at: int) -> N
                 f"{source.path.name}: image {name!r} names the memory block {key!r}, which is not there: truncated?"
             )
         container.images.append(Stored(name, element, blocks[key]))
+    container.warnings += _without_image(root, blocks)
+
+
+def _without_image(root: Element, blocks: Mapping[str | None, Memory]) -> list[str]:
+    """Words on memory blocks with something in them that no image names (FLIM records, images taken out of the XML)."""
+    owners = {
+        memory.get("MemoryBlockID"): element for element in root.iter("Element") for memory in element.findall("Memory")
+    }
+    warnings: list[str] = []
+    for name, block in blocks.items():
+        owner = owners.get(name)
+        if block.size and (owner is None or owner.find("Data/Image") is None):
+            whose = "no element" if owner is None else f"{owner.get('Name')!r}, which is no image"
+            warnings.append(f"the memory block {name} of {block.size} bytes belongs to {whose}, and is left out")
+    return warnings
 
 
 def _blocks(container: Container, source: ByteSource, at: int, layout: str) -> dict[str | None, Memory]:
@@ -206,6 +221,8 @@ def _load_xml(container: Container, path: Path, depth: int) -> None:
         name = reference.get("File") or ""
         if name.lower().endswith((".xlif", ".xlcf", ".xlef", ".xllf", ".lof")):
             load(container, container.companion(path.parent, name), depth + 1)
+        elif name:
+            container.warnings.append(f"{path.name} refers to {name!r}, which is no file of this format and is left out")
     if element.find("Data/Image") is not None:
         container.images.append(Stored(element.get("Name") or path.stem, element, _referred(container, path, element)))
 

@@ -6,6 +6,7 @@ where the map of all chunks is.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from functools import partial
@@ -20,6 +21,8 @@ SIGNATURE = b"ND2 FILE SIGNATURE CHUNK NAME01!"
 _MAP_AT_END = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 _MAP = b"ND2 FILEMAP SIGNATURE NAME 0001!"
 _FRAME = b"ImageDataSeq|"
+_MASKS = re.compile(rb"CustomDataSeq\|(RleZipBinarySequence[^|!]*)\|")
+"""Binary layers: masks that were drawn or computed in NIS-Elements, a chunk for each frame."""
 STAMP = 8
 """A frame's data begin with its time."""
 _HEADER = struct.Struct("<4sIQ")
@@ -41,6 +44,11 @@ def frames_of(source: ByteSource) -> tuple[dict[int, int], list[str]]:
     check("the length of the chunk map", length, _MAP_BYTES)
     data = source.read(start, length)
     kept, warnings = settled(dict.fromkeys(_entries(data)), Claims(_number, _name, partial(_same, source)))
+    masks = len(set(_MASKS.findall(data)))
+    if masks:
+        warnings.append(
+            f"{masks} binary layers (masks of NIS-Elements) are left out: export them as images of their own to keep them"
+        )
     return dict(kept), warnings
 
 

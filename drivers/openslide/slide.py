@@ -90,6 +90,7 @@ def _scene(library: Library, slide: Any, vendor: str) -> tuple[Scene, list[str]]
     levels, warnings = _levels(library, slide, count, (canvas, _background(properties)))
     if vendor == "mirax" and any("filter" in key.lower() for key in properties if key.startswith("mirax.NONHIERLAYER")):
         warnings.append("OpenSlide shows fluorescence of this format as RGB")
+    warnings += _planes(properties, vendor)
     if properties.get("hamamatsu.BitsPerPixel", "").strip() == "36":
         warnings.append("OpenSlide shows the upper 8 of the 12 bits of this format")
     if vendor == "hamamatsu" and not {"openslide.mpp-x", "openslide.mpp-y"} <= set(properties):
@@ -107,6 +108,23 @@ def _scene(library: Library, slide: Any, vendor: str) -> tuple[Scene, list[str]]
         facts=_facts(properties, vendor),
     )
     return scene, warnings
+
+
+def _planes(properties: Mapping[str, str], vendor: str) -> list[str]:
+    """Words on planes of the slide that OpenSlide does not give: it knows neither focus nor time."""
+    if (
+        vendor == "ventana"
+        and (properties.get("ventana.Z-layers") or "").isdigit()
+        and int(properties["ventana.Z-layers"]) > 1
+    ):
+        return [f"OpenSlide shows one of {properties['ventana.Z-layers']} focal planes"]
+    found: list[str] = []
+    for key, name in properties.items():
+        match = re.fullmatch(r"mirax\.HIERARCHICAL\.HIER_(\d+)_NAME", key)
+        count = properties.get(f"mirax.HIERARCHICAL.HIER_{match[1]}_COUNT", "") if match is not None else ""
+        if count.isdigit() and int(count) > 1 and not re.search("zoom|filter", name, re.IGNORECASE):
+            found.append(f"OpenSlide shows one of the {count} of {name.strip()!r} of this slide")
+    return found
 
 
 def _levels(

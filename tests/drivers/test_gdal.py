@@ -393,7 +393,7 @@ def test_animations_show_their_first_picture(tmp_path: Path) -> None:
     frames = [Image.fromarray(picture(seed)).quantize(32) for seed in (60, 61, 62)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     with open_slide(tmp_path / "a.gif") as slide:
-        assert slide.warnings == ["only the first of 3 pictures of an animation is read"]
+        assert slide.warnings == ["only the first of 3 pictures in the file is read"]
         np.testing.assert_array_equal(level0(slide), shown(tmp_path / "a.gif"))
 
 

@@ -1,0 +1,109 @@
+"""What a file holds and the slide does not show, where no option keeps it: it is told."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from drivers import open_slide
+from tests.made.gdal import chunk
+from tests.made.lif import Lif, element, memory_block, stored, text_block
+from tests.made.nd2 import Nd2, make_nd2
+from tests.made.openslide import MRXS, bif, make_mrxs
+from tests.made.svs import tissue
+
+pytestmark = pytest.mark.usefixtures("files_closed")
+SHOWN = np.ascontiguousarray(tissue(40, 60, 4))
+
+
+def warnings_of(path: Path) -> list[str]:
+    with open_slide(path) as slide:
+        return list(slide.warnings)
+
+
+def test_memory_blocks_of_a_lif_that_hold_no_image(tmp_path: Path) -> None:
+    image = Lif("a", "YX", np.arange(80, dtype="u1").reshape(8, 10))
+    trace = '<Element Name="trace"><Data><SingleMolecule/></Data><Memory Size="5" MemoryBlockID="MemBlock_1"/></Element>'
+    inner = element(image, "MemBlock_0") + trace
+    xml = (
+        f'<LMSDataContainerHeader Version="2"><Element Name="project"><Children>{inner}</Children>'
+        "</Element></LMSDataContainerHeader>"
+    )
+    blocks = {"MemBlock_0": stored(image), "MemBlock_1": b"12345", "MemBlock_2": b"123", "MemBlock_3": b""}
+    path = tmp_path / "a.lif"
+    path.write_bytes(text_block(xml) + b"".join(memory_block(name, data, 2) for name, data in blocks.items()))
+    assert warnings_of(path) == [
+        "the memory block MemBlock_1 of 5 bytes belongs to 'trace', which is no image, and is left out",
+        "the memory block MemBlock_2 of 3 bytes belongs to no element, and is left out",
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_animations_of_png(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "a.png"
+    frames = [Image.fromarray(np.roll(SHOWN, 7 * i, 0)) for i in range(count)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert warnings_of(path) == [f"only the first of {count} pictures in the file is read"]
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.scenes[0].read_block(), SHOWN)
+
+
+def test_a_png_of_one_picture(tmp_path: Path) -> None:
+    data = imagecodecs.png_encode(SHOWN)
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk(b"acTL", struct.pack(">II", 1, 0)) + data[33:])
+    assert warnings_of(tmp_path / "a.png") == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_jpegs_of_several_pictures(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "a.jpg"
+    frames = [Image.fromarray(np.roll(SHOWN, 7 * i, 0)) for i in range(count)]
+    frames[0].save(path, format="MPO", save_all=True, append_images=frames[1:])
+    expected = [] if count == 1 else [f"only the first of {count} pictures in the file is read"]
+    assert warnings_of(path) == expected
+    if count == 3:  # the second as a smaller copy for viewers
+        data = bytearray(path.read_bytes())
+        at = data.index(b"MPF\0")
+        order = "<" if data[at + 4 : at + 6] == b"II" else ">"
+        entries = data.index(struct.pack(f"{order}HH", 0xB002, 7), at)
+        (place,) = struct.unpack_from(f"{order}I", data, entries + 8)
+        struct.pack_into(f"{order}I", data, at + 4 + place + 16, 0x010001)
+        path.write_bytes(data)
+        assert warnings_of(path) == ["only the first of 2 pictures in the file is read"]
+
+
+def test_binary_layers_of_nd2(tmp_path: Path) -> None:
+    path = make_nd2(tmp_path / "a.nd2", Nd2(np.zeros((2, 10, 12, 1), "u2")))
+    assert not any("binary" in word for word in warnings_of(path))
+    data = path.read_bytes()
+    at = int.from_bytes(data[-8:], "little")
+    entry = b"CustomDataSeq|RleZipBinarySequence_1_v1|%d!" + struct.pack("<QQ", 4096, 1)
+    length = int.from_bytes(data[at + 8 : at + 16], "little") + 2 * (len(entry) - 1)
+    start = at + 16 + int.from_bytes(data[at + 4 : at + 8], "little")
+    added = b"".join(entry.replace(b"%d", b"%d" % i) for i in range(2))
+    head = data[at : at + 8] + struct.pack("<Q", length) + data[at + 16 : start]
+    path.write_bytes(data[:at] + head + added + data[start:])
+    assert [word for word in warnings_of(path) if word.startswith("1 binary layers (masks of NIS-Elements) are left out")]
+
+
+def test_focal_planes_of_bif(tmp_path: Path) -> None:
+    path = tmp_path / "a.bif"
+    bif(path)
+    assert not any("focal" in word for word in warnings_of(path))
+    path.write_bytes(path.read_bytes().replace(b'Z-layers="1"', b'Z-layers="3"'))
+    assert "OpenSlide shows one of 3 focal planes" in warnings_of(path)
+
+
+def test_focal_planes_of_mrxs(tmp_path: Path) -> None:
+    path = make_mrxs(tmp_path / "a.mrxs", MRXS)
+    before = warnings_of(path)
+    index = tmp_path / "a" / "Slidedat.ini"
+    more = b"HIER_COUNT = 2\r\nHIER_1_NAME = Microscope focus level\r\nHIER_1_COUNT = 5"
+    index.write_bytes(index.read_bytes().replace(b"HIER_COUNT = 1", more, 1))
+    told = [word for word in warnings_of(path) if word not in before]
+    assert told == ["OpenSlide shows one of the 5 of 'Microscope focus level' of this slide"]
