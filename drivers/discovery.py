@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 
 from drivers import formats
-from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, OutsideKind, Unreadable, Unsupported
+from drivers.errors import Damaged, DriverError, Incomplete, LimitExceeded, OutsideKind, Unreadable, UnsafePath, Unsupported
 from drivers.files import read_head
 from drivers.location import Location, Url, check_url, location
 from drivers.model import Driver, Scene, Slide
@@ -69,8 +69,8 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
     except OSError as error:  # a name that is too long, a server that does not answer
         raise Unreadable(f"{path.name[:80]}: cannot be looked at: {error.strerror}") from error
     claims = [d for d in drivers if d.matches(path, b"")] if folder else []
-    if folder and not claims and path.suffix.lower() == ".zarr" and not any(map(os.path.lexists, map(path.joinpath, _STORE))):
-        raise Incomplete(f"{path.name}: is a Zarr store without its zarr.json, .zgroup or .zattrs; copy the whole store")
+    if folder and not claims and path.suffix.lower() == ".zarr":
+        raise _no_store(path)
     head = b"" if claims else read_head(path)
     if not head and not claims:
         raise Damaged(f"{path.name}: the file is empty; copy it again")
@@ -85,6 +85,14 @@ def driver_for(path: Path, drivers: Sequence[Driver]) -> Driver:
         names = ", ".join(sorted(d.name for d in best))
         raise Unsupported(f"{path.name}: claimed by several drivers ({names}); remove one of them")
     return best[0]
+
+
+def _no_store(folder: Path) -> DriverError:
+    """What is wrong with a folder that is named as a Zarr store."""
+    odd = next((name for name in _STORE if os.path.lexists(folder / name)), None)
+    if odd is not None:
+        return UnsafePath(f"{folder.name}: its {odd} is no regular file")
+    return Incomplete(f"{folder.name}: is a Zarr store without its zarr.json, .zgroup or .zattrs; copy the whole store")
 
 
 def _require_companions(path: Path, drivers: Sequence[Driver]) -> None:

@@ -31,4 +31,5 @@ def open_slide(path: Path) -> Slide:
 
 
 _SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf", ".companion.ome")
-DRIVER = Driver("ometiff", _SUFFIXES, matches, open_slide, library="tifffile")
+_CLAIMS = {".companion.ome": "its OME-XML whole and the OME-TIFF files that it names"}
+DRIVER = Driver("ometiff", _SUFFIXES, matches, open_slide, library="tifffile", claims=_CLAIMS)

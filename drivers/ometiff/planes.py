@@ -19,6 +19,7 @@ from drivers.metadata.xmltree import children, parse_xml
 from drivers.ometiff.channels import channel_numbers, from_one, page_samples
 from drivers.ometiff.claims import Planes, is_alone, tell_shared
 from drivers.ometiff.files import FileSet
+from drivers.ometiff.reduced import Claimed
 from drivers.ometiff.tiffdata import Run, plane_pages, run_of
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.stack import PLANES
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 
 _NAMED = 3
 """Planes that a message names one by one."""
-
-
-Claimed = Mapping[int, frozenset[int]]
-"""Numbers of the pages that a TiffData names, by the identity of their file."""
 
 
 def entries_of(p: Pixels, files: FileSet) -> list[Element]:

@@ -16,6 +16,8 @@ from drivers.tiff.subfile import is_mask, is_reduced
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
+Claimed = Mapping[int, frozenset[int]]
+"""Numbers of the pages that a TiffData names, by the identity of their file."""
 Reduced = Mapping[tuple[int, int], Sequence["TiffPage"]]
 """By file (its identity) and number of a plane's page: the reduced images in the main chain that belong to it."""
 
@@ -48,6 +50,19 @@ def reduced_in_chain(images: Sequence[Planes], files: Sequence[OpenTiff]) -> Red
             found.setdefault((id(file), of[min(seen[key], len(of) - 1)]), []).append(page)
             seen[key] += 1
     return found
+
+
+def unclaimed(images: Sequence[Planes], files: Sequence[OpenTiff], claimed: Claimed, chained: Reduced) -> list[str]:
+    """Warnings on pages of the main chains that no TiffData names, and that are neither levels nor masks."""
+    levels = {page.offset for pages in chained.values() for page in pages}
+    warnings: list[str] = []
+    for file in files:
+        known = _owners(images, file).keys() | claimed.get(id(file), frozenset())
+        others = [page_at(file, number) for number in range(len(file.chain)) if number not in known]
+        count = sum(page.offset not in levels and not is_mask(page) for page in others)
+        if count:
+            warnings.append(f"{count} pages of {file.name} belong to no image that the OME-XML describes and are left out")
+    return warnings
 
 
 def holders(images: Sequence[Planes], files: FileSet) -> list[OpenTiff]:

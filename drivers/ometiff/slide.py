@@ -32,7 +32,7 @@ from drivers.ometiff.claims import Planes
 from drivers.ometiff.described import channels_for, named
 from drivers.ometiff.files import FileSet, master_of, names_of
 from drivers.ometiff.planes import claimed_by, planes_of, runs_of
-from drivers.ometiff.reduced import Reduced, holders, masks_in_chain, reduced_in_chain
+from drivers.ometiff.reduced import Reduced, holders, masks_in_chain, reduced_in_chain, unclaimed
 from drivers.ometiff.stacks import Group, groups_of, levels_of
 from drivers.ometiff.tiffdata import Run
 from drivers.tiff.container import OpenTiff, is_tiff, open_tiff
@@ -196,6 +196,9 @@ def _stored(images: list[Pixels], files: FileSet) -> list[tuple[Pixels, Planes, 
         else:
             found.append((p, planes))
     chained = reduced_in_chain([planes for _, planes in found], [files.main, *files.opened.values()])
+    if files.names:
+        every = [files.main, *files.opened.values()]
+        files.warnings += unclaimed([planes for _, planes in found], every, claimed, chained)
     masks: dict[int, list[Held]] = {}
     for file in holders([planes for _, planes in found], files):
         for number, pages in masks_in_chain([planes for _, planes in found], file).items():

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from drivers.errors import Damaged
+from drivers.errors import Damaged, DriverError
+from drivers.metadata.xmltree import parse_xml
 from drivers.tiff.metadata import text
 
 if TYPE_CHECKING:
@@ -30,10 +31,21 @@ def check_promise(name: str, page: TiffPage, kind: str | None) -> list[str]:
     if blank and (text(page, _SOFTWARE) or "").startswith(_WRITER):
         raise Damaged(f"{name}: the description of the first page, where OME-XML belongs, is blank: copy the file again")
     if not _NAME.search(name):
-        return []
+        return _torn(text(page, _DESCRIPTION) or "") if kind is None else []
     if kind is None:
         raise Damaged(
             f"{name}: the name says OME-TIFF, and the first page holds no OME-XML: copy the file again, or rename it to "
             ".tif where it never was one"
         )
     return [f"the name says OME-TIFF, and the first page holds no OME-XML: its pages are ordered as {kind} says"]
+
+
+def _torn(description: str) -> list[str]:
+    """A warning on XML that is not whole: what it said of the pages is lost."""
+    if not description.startswith("<?xml"):
+        return []
+    try:
+        parse_xml(description)
+    except DriverError:
+        return ["the description of the first page begins as XML and is not whole: what it said of the pages is lost"]
+    return []

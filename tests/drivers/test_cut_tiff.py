@@ -142,3 +142,28 @@ def test_without_the_last_pointer_a_slide_is_refused(tmp_path: Path, name: str, 
     directory_last(tmp_path / name, description, 3)
     with pytest.raises(Damaged, match="further images"):
         open_slide(tmp_path / name)
+
+
+@pytest.mark.parametrize("spare", [0, 1, 5])
+def test_pages_that_the_ome_xml_does_not_describe_are_told(tmp_path: Path, spare: int) -> None:
+    ome(tmp_path / "whole.ome.tif")
+    with tifffile.TiffFile(tmp_path / "whole.ome.tif") as tiff:
+        described = tiff.pages.first.tags[270].value
+    pages = HYPERSTACK.reshape(-1, 24, 30)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        for number in range(24 + spare):
+            writer.write(pages[number % 24], description=None if number else described, metadata=None)
+    with open_slide(tmp_path / "a.ome.tif") as slide:
+        said = [f"{spare} pages of a.ome.tif belong to no image that the OME-XML describes and are left out"]
+        assert slide.warnings == (said if spare else [])
+
+
+@pytest.mark.parametrize(
+    "description", ["<?xml", '<?xml version="1.0" e', '<?xml version="1.0"?>', '<?xml version="1.0"?><OM']
+)
+def test_a_description_that_is_the_beginning_of_xml_is_told(tmp_path: Path, description: str) -> None:
+    """Of OME-XML or of another format's: the pages would pass for a time series without a word."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, HYPERSTACK.reshape(-1, 24, 30), description=description, metadata=None)
+    with open_slide(path) as slide:
+        assert any("begins as XML and is not whole" in warning for warning in slide.warnings)

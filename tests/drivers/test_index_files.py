@@ -27,6 +27,7 @@ def text(path: Path) -> None:
 
 
 NAMES = ["a.mrxs", "a.vms", "a.vmu", "a.vsi", "a.afi", "a.ndpis", "a.xlef", "a.xlif", "a.xlcf", "DICOMDIR", "A.MRXS", "a.VSI"]
+NAMES += ["a.companion.ome"]
 
 
 @pytest.mark.parametrize("name", NAMES)
