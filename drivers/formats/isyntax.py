@@ -10,16 +10,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from drivers.associated import associated_images
 from drivers.errors import Damaged, Unsupported
 from drivers.files import open_source
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Driver, Facts, Level, Pixels, PixelSize, Scene, Slide
+from drivers.pictures.in_memory import jpeg_scene
 from drivers.tiles import Grid
 
 _WHITE = (255, 255, 255)
@@ -71,11 +74,25 @@ def open_slide(path: Path) -> Slide:
         file.close()
         source.close()
 
+    warnings: list[str] = []
+    makers = {role: partial(_picture, path.name, image, role) for role in ("label", "macro")}
     try:
-        return Slide(path, DRIVER.name, [path], [_scene(path, image)], {}, close)
+        scene = _scene(path, image)
+        return Slide(path, DRIVER.name, [path], [scene], associated_images(makers, warnings), close, None, warnings)
     except BaseException:
         close()
         raise
+
+
+def _picture(name: str, image: Any, role: str) -> Scene:
+    """The label or macro image, which the library gives as a JPEG. Raises Damaged, also where the file has none."""
+    try:
+        data = getattr(image, f"read_{role}_image_jpeg")()
+    except Exception as error:
+        raise Damaged(f"libisyntax gives none: {' '.join(str(error).split())[:160]}") from error
+    if data is None:
+        raise Damaged("libisyntax gives none")
+    return jpeg_scene(f"{name}: the {role} image", bytes(data), role)
 
 
 def _scene(path: Path, image: Any) -> Scene:

@@ -6,23 +6,21 @@ OpenSlide's description of the format and properties it prints of its test slide
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from math import log2
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from drivers.associated import associated_images, unknown_page, unknown_role
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
-from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Facts, Level, Pixels, PixelSize, Scene, Slide
+from drivers.limits import LIMITS
+from drivers.model import Facts, Level, PixelSize, Scene, Slide
 from drivers.philips.document import Import, decoded, import_of, quoted, without_pictures
-from drivers.pictures.jpeg import check_end, frame_size
+from drivers.pictures.in_memory import jpeg_scene
 from drivers.tiff.container import OpenTiff
 from drivers.tiff.level import build_level
 from drivers.tiff.mask import held, masked
@@ -160,40 +158,8 @@ def _associated(file: OpenTiff, page: TiffPage, role: str) -> Scene:
     return Scene(role, [level], samples.rgb, samples.described, alpha=samples.alpha)
 
 
-@dataclass(frozen=True, slots=True)
-class _PictureReader:
-    """`Level.read` for a JPEG that lies in memory; checked before."""
-
-    name: str
-    data: bytes
-    channels: int
-
-    def __call__(self, _: Hashable) -> Pixels:
-        import imagecodecs
-
-        try:
-            pixels: Any = imagecodecs.jpeg8_decode(self.data)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise Damaged(f"{self.name} cannot be decoded: {' '.join(str(error).split())[:160]}") from error
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        if pixels.shape[2] != self.channels:
-            raise Damaged(f"{self.name} decodes to {pixels.shape[2]} samples")
-        return pixels.transpose(2, 0, 1)[None, :, None]
-
-
 def _picture(name: str, document: Import, role: str) -> Scene:
-    what, data = f"{name}: the {role} image in the XML", document.picture(_PICTURES[role])
-    size = frame_size(data) if data.startswith(b"\xff\xd8") else None
-    if size is None or min(size) < 1:
-        raise Damaged(f"{what} is no JPEG")
-    check_end(data)
-    check(f"{what}: the number of pixels", size[0] * size[1], LIMITS.tile_pixels)
-    shape = Shape(1, 3, 1, *size)
-    read = _PictureReader(what, data, 3)
-    level = Level(shape, np.dtype("u1"), Grid(shape, shape), read, shape, 255, 1.0, "jpeg", interleaved=True)
-    return Scene(role, [level], True, RGB_CHANNELS)
+    return jpeg_scene(f"{name}: the {role} image in the XML", document.picture(_PICTURES[role]), role)
 
 
 def _scene(path: Path, page: TiffPage, levels: list[Level], document: Import) -> Scene:

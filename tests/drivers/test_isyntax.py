@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -20,6 +21,9 @@ from drivers.geometry import Box
 
 pytestmark = pytest.mark.usefixtures("files_closed")
 HEAD = b'<DataObject ObjectType="DPUfsImport"><Attribute/></DataObject>\x04'
+
+
+JPEG = bytes(imagecodecs.jpeg8_encode(np.full((30, 40, 3), 90, np.uint8)))
 
 
 class StandIn:
@@ -41,6 +45,12 @@ class StandIn:
         if (x, y) == (2, 1):
             raise RuntimeError("broken")
         return np.full((64, 64, 4), (10 * x, 10 * y, 5, 255), np.uint8)
+
+    def read_label_image_jpeg(self) -> bytes:
+        return JPEG
+
+    def read_macro_image_jpeg(self) -> None:
+        return None
 
     def close(self) -> None:
         self.closed = True
@@ -65,6 +75,14 @@ def test_tiles_are_read_in_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             list(pool.map(level.read, keys[:5] * 10))
         with pytest.raises(Damaged, match=r"a\.isyntax: tile 1,2: broken"):
             paint(level, Box.of(level.shape))
+
+
+def test_label_and_macro(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "isyntax", SimpleNamespace(ISyntax=StandIn))
+    with open_slide(path) as slide:
+        assert list(slide.associated) == ["label"]
+        np.testing.assert_array_equal(slide.associated["label"].read_block(), imagecodecs.jpeg8_decode(JPEG))
+        assert slide.warnings == ["the macro image cannot be read and is left out: libisyntax gives none"]
 
 
 def test_what_the_library_refuses(path: Path) -> None:
