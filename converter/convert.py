@@ -20,6 +20,7 @@ from converter.errors import NotTrue, OverMemory, SourceChanged
 from converter.fingerprint import Look, slide_fingerprint, slide_look
 from converter.options import Options
 from converter.planning.image import ImagePlan
+from converter.planning.memory import uploaded
 from converter.planning.privacy import left_out
 from converter.planning.slide import SlidePlan, plan_slide
 from converter.publishing.existing import finished_before, is_zip, refuse_early, require_space
@@ -158,7 +159,7 @@ def convert(path: Location, target: Location, conversion: Conversion) -> Receipt
         with conversion.timed("plan"):
             plan = conversion.step("plan", lambda: plan_slide(slide, options))
         written = shown(slide, options.alpha)
-        _require_memory(plan, options)
+        _require_memory(plan, target)
         require_space(target, plan.estimated_bytes)
         if options.verify == "full":
             aside.submit(_warm_reader)
@@ -201,10 +202,12 @@ def _aside(conversion: Conversion) -> Generator[ThreadPoolExecutor]:
             raise
 
 
-def _require_memory(plan: SlidePlan, options: Options) -> None:
-    if options.memory is not None and plan.peak_memory_bytes > options.memory:
+def _require_memory(plan: SlidePlan, target: Location) -> None:
+    allowed = plan.options.memory
+    needed = plan.peak_memory_bytes + (0 if isinstance(target, Path) else uploaded(plan.images))
+    if allowed is not None and needed > allowed:
         raise OverMemory(
-            f"{plan.path}: needs about {plan.peak_memory_bytes >> 20} MiB, --memory allows {options.memory >> 20} MiB; "
+            f"{plan.path}: needs about {needed >> 20} MiB, --memory allows {allowed >> 20} MiB; "
             "use fewer --workers or a smaller --shard"
         )
 

@@ -13,15 +13,12 @@ from converter.errors import OptionError
 from converter.options import Options
 from converter.planning.associated import decodable
 from converter.planning.image import ImagePlan, Place, in_axes, plan_image
-from converter.planning.jobs import Segment, job_shape, segments, worker_count
+from converter.planning.memory import peak_memory
 from converter.planning.privacy import roles
 from converter.planning.trust import assess
-from drivers.geometry import Shape
 from drivers.model import Slide
 
 _RANGE = re.compile(r"(\d{1,9})-(\d{1,9})?")
-_BASE_MEMORY = 150 << 20
-_JOB_COPIES = 3.0
 _LOSSY = {"jpeg", "jpeg2000", "webp", "jpegxr"}
 
 
@@ -116,7 +113,7 @@ def plan_slide(slide: Slide, options: Options) -> SlidePlan:
         raw_bytes=raw,
         estimated_bytes=int(raw * _ratio(slide, options)),
         objects=sum(level.objects + 1 for image in images for level in image.levels) + 3,
-        peak_memory_bytes=_peak_memory(slide, images, options),
+        peak_memory_bytes=peak_memory(slide, images, options),
     )
 
 
@@ -174,35 +171,3 @@ def _ratio(slide: Slide, options: Options) -> float:
         return 1.0
     lossy = all(scene.compression in _LOSSY for scene in slide.scenes)
     return 0.5 if lossy else 0.8
-
-
-def _peak_memory(slide: Slide, images: Sequence[ImagePlan], options: Options) -> int:
-    largest = waits = 0
-    for image in images:
-        scene = slide.associated[image.name] if image.index is None else slide.scenes[image.index]
-        for part in segments(image):
-            level = scene.levels[part.native]
-            job = job_shape(level, part.levels[0])
-            block = level.tile.y * level.tile.x * level.tile.c
-            samples = job.c * job.y * job.x
-            largest = max(largest, int(samples * _JOB_COPIES + block) * level.dtype.itemsize)
-            waits = max(waits, _waiting(part, job) * level.dtype.itemsize)
-    return _BASE_MEMORY + worker_count(options) * largest + waits
-
-
-def _waiting(part: Segment, job: Shape) -> int:
-    """Samples of shards (or chunks) that are begun and wait for the jobs beside and below, at the most.
-
-    Along the Z-order two of a level are open; where a job is a band of whole rows, all that lie side by side.
-    """
-    whole, waits = part.levels[0].shape, 0
-    bands = job.x >= whole.x
-    for level in part.levels:
-        unit = level.shard or level.chunk
-        height, width = job.y * level.shape.y / whole.y, job.x * level.shape.x / whole.x
-        if height >= min(unit.y, level.shape.y) and width >= min(unit.x, level.shape.x):
-            continue
-        side = -(-level.shape.x // unit.x) if bands else 2
-        most = level.shape.y * level.shape.x
-        waits += min(side * unit.y * unit.x, most) * max(unit.c, job.c)
-    return waits
