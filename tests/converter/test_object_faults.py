@@ -99,11 +99,11 @@ def test_bursts(object_server: ObjectServer, proxy: Proxy, target: Url, slide: S
 
 @pytest.mark.slow
 def test_hang(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide) -> None:
-    proxy.faults.append(fault := Fault("hang", "PUT", "x.zarr/0/", 1, seconds=5))
-    began = time.monotonic()
+    proxy.faults.append(fault := Fault("hang", "PUT", "x.zarr/0/", 1, seconds=120))
     assert converted(slide, target).status == "done"
     assert fault.hits == 1
-    assert time.monotonic() - began < 4.5
+    assert not fault.over, "nobody waited for the answer"
+    fault.go.set()
     sound(object_server, target, slide, proxy)
 
 
@@ -233,15 +233,15 @@ def test_cleaning_up_without_a_server_ends_soon(
 def test_interrupt_in_a_hang(object_server: ObjectServer, prefix: str, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     svs = made("hang.svs", lambda path: make_svs(path, Svs(size=(700, 800), steps=())))
     with proxy_of(object_server.url) as proxy:
-        proxy.faults.append(fault := Fault("hang", "PUT", "x.zarr/0/", 8, seconds=30))
+        proxy.faults.append(fault := Fault("hang", "PUT", "x.zarr/0/", 8, seconds=200))
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         process = command("convert", svs, "-o", f"{prefix}/x.zarr", "--json", *OPTIONS)
         assert wait_for(lambda: fault.hits >= 8, process)
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=240)
         assert process.returncode == 130, out + err
-        assert time.monotonic() - began < 10
+        assert not fault.over, "nobody waited for the answers"
+        fault.go.set()
     assert object_server.objects(prefix) == {}
 
 
@@ -273,10 +273,8 @@ def test_no_answer_for_ever(object_server: ObjectServer, prefix: str, made: Made
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
         proxy.faults.append(Fault(503, "", "", skip=60))
-        began = time.monotonic()
         process = command("convert", svs, "-o", f"{prefix}/x.ome.zarr", "--json", *OPTIONS)
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=200)  # the budget of retries ends it much sooner
     error: dict[str, Any] = json.loads(out)["error"]
     assert (process.returncode, error["kind"], error["retryable"]) == (6, "network", True), err
-    assert time.monotonic() - began < 120
     assert not opens(f"{prefix}/x.ome.zarr")

@@ -6,7 +6,6 @@ import http.client
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +32,10 @@ class Fault:
     skip: int = 0
     seconds: float = 60.0
     hits: int = 0
+    go: threading.Event = field(default_factory=threading.Event)
+    """Ends a hang before its time."""
+    over: bool = False
+    """Whether a hang has come to its end."""
     then: Callable[[], object] | None = None
     """Called at each hit, before anything is done."""
 
@@ -80,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.then:
             fault.then()
         if fault and kind == "hang":
-            time.sleep(fault.seconds)
+            fault.go.wait(fault.seconds)
+            fault.over = True
         if kind in ("rst", "hang"):
             self._reset()
         elif isinstance(kind, int):
