@@ -240,4 +240,8 @@ def _referred(container: Container, path: Path, element: Element) -> Memory:
     star, _, star2, _, star3, size = struct.unpack("<BIBIBQ", source.read(at, 19))
     if {star, star2, star3} != {_STAR} or at + 19 + size > source.size:
         raise Damaged(f"{source.path.name}: its memory block is not whole")
+    end = at + 19 + size
+    rest = source.read(end, min(4, source.size - end))
+    if rest and not any(rest):  # where its own XML begins
+        raise Damaged(f"{source.path.name}: is blank behind its memory block: the copy is not whole; copy it again")
     return Memory(source, at + 19, size)

@@ -274,3 +274,20 @@ def test_real_file_against_liffile(shared_samples: Path) -> None:
         assert scene.time_step_s == pytest.approx(0.53)
         assert scene.pixel_size.x_um == pytest.approx(0.14028, rel=1e-4)
         assert [c.color for c in scene.channels] == ["00FF00", "FF0000"]
+
+
+@pytest.mark.parametrize("blank", [10, 400, -1])
+def test_a_lof_of_an_xlef_that_is_blank_at_its_end(tmp_path: Path, blank: int) -> None:
+    """Of a copy for which only the room was made; `-1`: so much that samples are missing, too."""
+    path = make_xlef(tmp_path / "a.xlef", [STACK])
+    lof = tmp_path / "im age0.lof"
+    data = lof.read_bytes()
+    at = data.rindex(b"\x70\0\0\0")  # its XML, behind the samples
+    lost = len(data) - at + (1000 if blank < 0 else 0) if blank != 10 else 10
+    lof.write_bytes(data[:-lost] + bytes(lost))
+    if blank == 10:
+        with open_slide(path) as slide:  # the XML of the LOF is not needed
+            assert len(slide.scenes) == 1
+        return
+    with pytest.raises(Damaged, match="blank behind its memory block"):
+        open_slide(path)
