@@ -53,6 +53,8 @@ def open_with_library(path: Path, driver: str) -> Slide:
     vendor = vendor_of(path, read_head(path))
     if vendor is None:
         raise Unsupported(f"{path.name}: is none of the formats that are read through OpenSlide")
+    if vendor == "mirax" and path.suffix != ".mrxs":
+        raise Unsupported(f"{path.name}: OpenSlide knows this format by small letters only: rename it to {path.stem}.mrxs")
     if vendor in _TIFFS:
         check_tiff(path)
     check_whole(path, vendor)

@@ -271,3 +271,10 @@ def test_an_index_whose_last_line_is_not_ended_is_told(tmp_path: Path, *, name: 
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + end)
     with open_slide(tmp_path / name) as slide:
         assert any("is not ended" in warning for warning in slide.warnings) == told
+
+
+@pytest.mark.parametrize("suffix", [".MRXS", ".Mrxs"])
+def test_a_suffix_in_capitals_says_what_to_do(tmp_path: Path, suffix: str) -> None:
+    make_mrxs(tmp_path / "a.mrxs", Mrxs()).rename(tmp_path / f"a{suffix}")
+    with pytest.raises(Unsupported, match=r"rename it to a\.mrxs"):
+        open_slide(tmp_path / f"a{suffix}")
