@@ -132,7 +132,8 @@ class Schedule(_Part):
     scan_seconds: Seconds = 10.0
     """Between two looks at the folders."""
     scan_run_seconds: Seconds = 60.0
-    """One run of the scan flow looks again and again for this long: a run costs a new process."""
+    """One run of scan or reconcile looks again and again for this long: a run costs a process. `up` has
+    an hour where none is stated: its workers see to it that a killed run is followed by another."""
     reconcile_seconds: Seconds = 60.0
 
 

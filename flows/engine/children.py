@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from flows.engine.forked import SOCKET, Entry, Forked, NoTemplate, Request, fork
+
 _PR_SET_PDEATHSIG = 1
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _STEADY_S = 1.0, 60.0, 300.0
 
@@ -24,11 +26,13 @@ class Child:
     """A process and how to start it. For one thread, the main one."""
 
     name: str
-    command: Sequence[str]
+    command: Sequence[str] | Entry
+    """What to start; an entry is forked from the template that the environment names, with `arguments`."""
     environment: Mapping[str, str]
     log: Path
     say: Callable[[str], None]
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    arguments: Sequence[str] = ()
+    _process: subprocess.Popen[bytes] | Forked | None = field(default=None, init=False)
     _started: float = field(default=0.0, init=False)
     _wait: float = field(default=_FIRST_WAIT_S, init=False)
     _due: float = field(default=0.0, init=False)
@@ -43,12 +47,21 @@ class Child:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def code(self) -> int | None:
+        """Its exit code, None where it runs or was never started."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start it; its output goes to its log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._process = self._forked(self.command) if isinstance(self.command, Entry) else self._program(self.command)
+        self._started = time.monotonic()
+
+    def _program(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self.command,
+            return subprocess.Popen(
+                command,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -56,7 +69,18 @@ class Child:
                 start_new_session=True,  # a Ctrl-C in the terminal is for the service, which ends its children in order
                 preexec_fn=_prepare,  # noqa: PLW1509 - called from the main thread, before others matter
             )
-        self._started = time.monotonic()
+
+    def _forked(self, entry: Entry) -> Forked | None:
+        request = Request(entry, self.arguments, self.environment, str(Path.cwd()))
+        with self.log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+            streams = (nothing.fileno(), output.fileno(), output.fileno())
+            try:
+                return fork(request, streams, self.environment[SOCKET])
+            except NoTemplate as error:
+                self._wait = min(self._wait * 2, _LONGEST_WAIT_S)
+                self._due = time.monotonic() + self._wait
+                self.say(f"{self.name} could not be started: {error}; trying again in {self._wait:.0f} s")
+                return None
 
     def look_after(self) -> None:
         """Start it anew where it has ended, sooner or later as it lives longer or shorter."""
@@ -86,7 +110,7 @@ class Child:
         with suppress(ProcessLookupError):
             self._process.send_signal(how)
             self._process.send_signal(signal.SIGCONT)  # it may be paused
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired, TimeoutError):
             self._process.wait(seconds)
         _end(family, 3.0)
         with suppress(ProcessLookupError):

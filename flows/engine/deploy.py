@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any, cast
 
@@ -16,7 +17,8 @@ from prefect.workers.process import ProcessWorker
 from flows.engine.dispatcher import reaching_prefect
 from flows.engine.names import COMMAND, CONTROL_POOL, DEPLOYMENT, RECONCILE, SCAN, SLIDE_POOL
 from flows.engine.runs import convert_slide, reconcile, scan
-from flows.settings import QUEUES, Settings
+from flows.service.dispatch import EngineUnavailable
+from flows.settings import QUEUES, Settings, load_settings
 
 
 def deploy(settings: Settings) -> None:
@@ -29,7 +31,8 @@ def deploy(settings: Settings) -> None:
                 _queue(client, queue, rank)
         _apply(convert_slide, SLIDE_POOL, work_queue_name="scheduled")
         _apply(scan, CONTROL_POOL, interval=timedelta(seconds=settings.schedule.scan_run_seconds))
-        _apply(reconcile, CONTROL_POOL, interval=timedelta(seconds=settings.schedule.reconcile_seconds))
+        again = max(settings.schedule.scan_run_seconds, settings.schedule.reconcile_seconds)
+        _apply(reconcile, CONTROL_POOL, interval=timedelta(seconds=again))
 
 
 def start_now() -> None:
@@ -59,3 +62,14 @@ def _apply(flow: Flow[..., Any], pool: str, **more: Any) -> None:
     more |= {"entrypoint_type": EntrypointType.MODULE_PATH, "job_variables": {"command": COMMAND}}
     made = flow.to_deployment(DEPLOYMENT, work_pool_name=pool, **more)
     cast(RunnerDeployment, made).apply()  # a coroutine only where a loop runs
+
+
+def main() -> int:
+    """Deploy by the settings, and begin. Returns an exit code; what was wrong goes to standard error."""
+    try:
+        deploy(load_settings(None))
+        start_now()
+    except EngineUnavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return 6
+    return 0

@@ -67,6 +67,15 @@ class PrefectDispatcher:
                 raise EngineUnavailable(f"the deployment {CONVERT}/{DEPLOYMENT} does not exist (yet)") from error
             return str(run.id)
 
+    def begin(self, flow: str, key: str) -> None:
+        """Start a run of a flow that needs no parameters; one, however many ask with the same key."""
+        with reaching_prefect(), get_client(sync_client=True) as client:
+            try:
+                deployment = client.read_deployment_by_name(f"{flow}/{DEPLOYMENT}").id
+            except ObjectNotFound as error:
+                raise EngineUnavailable(f"the deployment {flow}/{DEPLOYMENT} does not exist (yet)") from error
+            client.create_flow_run_from_deployment(deployment, idempotency_key=key)
+
     def _deployment_id(self, client: SyncPrefectClient) -> UUID:
         if self._deployment is None:
             self._deployment = client.read_deployment_by_name(f"{CONVERT}/{DEPLOYMENT}").id

@@ -8,8 +8,9 @@ CONTROL_POOL = "slidemill-control"
 DEPLOYMENT = "slidemill"
 CONVERT, SCAN, RECONCILE = "convert_slide", "scan", "reconcile"
 CONTROL_LIMIT = 4
-COMMAND = "python -m prefect.engine"
-"""How a worker starts a run. It is the default too, but stated it saves a second process that looks for code to fetch."""
+COMMAND = "python -m flows.engine.start"
+"""How a worker starts a run: forked from a process that has everything imported, or as Prefect does. Stated, it also saves a
+second process that looks for code to fetch."""
 EVERYWHERE = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -23,3 +24,15 @@ SERVER_ONLY = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "604800",
 }
 """Environment of servers: a run of scan and reconcile a minute would fill the database. The ledger keeps what counts."""
+ONE_MACHINE = {
+    "PREFECT_WORKER_QUERY_SECONDS": "10",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "30",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT30S",
+}
+"""Environment where all is on one machine: workers are told of work, so they and the server need not look each second."""

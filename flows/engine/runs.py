@@ -25,14 +25,17 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from sqlalchemy import Engine, update
 
+from converter.convert import directly
 from flows.engine.dispatcher import PrefectDispatcher, reaching_prefect
 from flows.engine.missed import forget_missed
 from flows.engine.names import CONVERT, RECONCILE, SCAN
+from flows.engine.poke import poke
 from flows.engine.report import report_batch
 from flows.ledger.attempts import Ticket
-from flows.ledger.database import clock, connect, is_away, writing
+from flows.ledger.database import clock, connect, is_away, patiently, writing
 from flows.ledger.rows import marked, slide_by_id
 from flows.ledger.tables import State, slides
+from flows.service import turns
 from flows.service.attempt import Watch, run_attempt
 from flows.service.dispatch import EngineUnavailable
 from flows.service.feed import feed, take_along
@@ -43,6 +46,10 @@ from flows.watching.probe import Prober
 from flows.watching.scan import scan as scan_once
 
 _ARTIFACT_S = 10.0
+_OVERLAP_S = 60.0
+"""A run goes on for this long after its time, for the next one to take over."""
+_TURN_S = 60.0
+_LEAST_S = 0.1
 
 
 class StepFailed(Exception):
@@ -53,44 +60,71 @@ class StepFailed(Exception):
 def scan() -> None:
     """Look at the watched folders, again and again for the run's time; submit what is due after each look."""
     settings, engine = _open()
-    if _is_needless(engine, SCAN, settings.schedule.scan_run_seconds):
-        return
-    memory = Memory()
-    dispatcher, end = PrefectDispatcher(), time.monotonic() + settings.schedule.scan_run_seconds
+    dispatcher, memory = PrefectDispatcher(), Memory()
     with Prober(settings.limits.probe_seconds) as prober:
-        while True:
-            start = time.monotonic()
-            try:
-                found = scan_once(engine, settings, prober, memory=memory)
-                if found.ready or found.refused:
-                    get_run_logger().info("%d slides are ready, %d refused", len(found.ready), len(found.refused))
-                feed(engine, settings, dispatcher)
-            except Exception as error:
-                if not is_away(error):
-                    raise
-                get_run_logger().warning("the ledger is away: %s", type(error).__name__)
-            wait = settings.schedule.scan_seconds - (time.monotonic() - start)
-            if time.monotonic() + max(wait, 0.0) >= end:
-                break
-            time.sleep(max(wait, 0.1))
+
+        def look() -> None:
+            found = scan_once(engine, settings, prober, memory=memory)
+            if found.ready or found.refused:
+                get_run_logger().info("%d slides are ready, %d refused", len(found.ready), len(found.refused))
+            _hand_out(engine, settings, dispatcher)
+
+        _again_and_again(engine, settings, (SCAN, settings.schedule.scan_seconds), look)
     engine.dispose()
 
 
 @flow(name=RECONCILE, flow_run_name="reconcile", retries=0)
 def reconcile() -> None:
-    """Set right what crashes and losses left, submit what is due, report a batch that came to its end."""
+    """Set right what crashes and losses left, submit what is due, report batches that came to their end; again and again."""
     settings, engine = _open()
-    if _is_needless(engine, RECONCILE, settings.schedule.reconcile_seconds):
-        return
     dispatcher = PrefectDispatcher()
-    done = reconcile_now(engine, settings, dispatcher)
-    log = get_run_logger()
-    for what in ("adopted", "requeued", "quarantined", "cancelled"):
-        for slide in getattr(done, what):
-            log.warning("slide %s: %s", slide, what)
-    feed(engine, settings, dispatcher)
-    report_batch(engine, settings)
+
+    def look() -> None:
+        done = reconcile_now(engine, settings, dispatcher)
+        for what in ("adopted", "requeued", "quarantined", "cancelled"):
+            for slide in getattr(done, what):
+                get_run_logger().warning("slide %s: %s", slide, what)
+        _hand_out(engine, settings, dispatcher)
+        report_batch(engine, settings)
+
+    _again_and_again(engine, settings, (RECONCILE, settings.schedule.reconcile_seconds), look)
     engine.dispose()
+
+
+def _hand_out(engine: Engine, settings: Settings, dispatcher: PrefectDispatcher) -> None:
+    if feed(engine, settings, dispatcher):
+        poke()
+
+
+def _again_and_again(engine: Engine, settings: Settings, job: tuple[str, float], look: Callable[[], None]) -> None:
+    """Look every so many seconds, for the time of a run, or until a later run has taken over.
+
+    A run of an hour costs one process; the next one is scheduled for its end, and one that is killed is missed by the
+    workers of the control pool (`flows.engine.keeper`). Where ledger or engine are away, the next look tries again.
+    """
+    name, every = job
+    if _is_needless(engine, name, settings.schedule.scan_run_seconds):
+        return
+    run = str(_own_run())
+    end = time.monotonic() + settings.schedule.scan_run_seconds + _OVERLAP_S
+    patiently(lambda: turns.take(engine, name, run), _TURN_S)
+    while True:
+        start = time.monotonic()
+        try:
+            if not turns.keep(engine, name, run):
+                return
+            look()
+        except EngineUnavailable as error:
+            get_run_logger().warning("%s", error)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            get_run_logger().warning("the ledger is away: %s", type(error).__name__)
+        wait = max(every - (time.monotonic() - start), _LEAST_S)
+        if time.monotonic() + wait >= end:
+            break
+        time.sleep(wait)
+    patiently(lambda: turns.leave(engine, name, run), _TURN_S)
 
 
 @flow(name=CONVERT, flow_run_name="{slide}-{attempt}", retries=0)
@@ -98,7 +132,8 @@ async def convert_slide(slide: str, attempt: int) -> PrefectState[Any]:
     """Convert one slide: plan, convert each scene, verify and publish are its tasks."""
     # Asynchronous, because a synchronous flow costs a second more at its end; the work is done on a thread.
     settings, engine = _open()
-    watch = Watch(step=_as_task, give_up=lambda: os.kill(os.getpid(), signal.SIGKILL))
+    step = directly if _is_small(engine, settings, slide) else _as_task
+    watch = Watch(step=step, give_up=lambda: os.kill(os.getpid(), signal.SIGKILL))
     watch.report = _progress_reporter(slide)
     asked = False
 
@@ -127,6 +162,18 @@ def _open() -> tuple[Settings, Engine]:
     return settings, connect(settings.ledger_url)
 
 
+def _is_small(engine: Engine, settings: Settings, slide: str) -> bool:
+    """Whether a slide's steps are no tasks: five task runs with their states and events are 178 kB in Prefect's database."""
+    try:
+        with engine.connect() as connection:
+            row = slide_by_id(connection, slide)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        return False
+    return row is not None and row.bytes <= settings.limits.small_bytes
+
+
 def _along(engine: Engine, settings: Settings, watch: Watch, start: float) -> None:
     """Convert small slides that are due in the same run, for a while."""
     run = _own_run()
@@ -134,7 +181,9 @@ def _along(engine: Engine, settings: Settings, watch: Watch, start: float) -> No
         chosen = take_along(engine, settings, str(run))
         if chosen is None:
             return
-        run_attempt(engine, settings, Ticket(chosen.id, chosen.attempt), replace(watch, progress=0.0, report=None))
+        run_attempt(
+            engine, settings, Ticket(chosen.id, chosen.attempt), replace(watch, progress=0.0, report=None, step=directly)
+        )
 
 
 def _own_run() -> UUID | None:

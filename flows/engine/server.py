@@ -11,10 +11,9 @@ from pathlib import Path
 import httpx
 import psutil
 
-from flows.engine.children import python
 from flows.service.dispatch import EngineUnavailable
 
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
 _START_S = 180.0
 
 
@@ -45,7 +44,7 @@ def _free(port: int) -> int | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, port))
+            probe.bind((HOST, port))
         except OSError:
             return None
         return int(probe.getsockname()[1])
@@ -55,7 +54,7 @@ def is_anybody_there(port: int) -> bool:
     """Whether something on this machine takes connections at the port."""
     with socket.socket() as probe:
         probe.settimeout(2.0)
-        return probe.connect_ex((_HOST, port)) == 0
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def listens(pid: int, port: int) -> bool:
@@ -75,23 +74,18 @@ def _listens(process: psutil.Process, port: int) -> bool:
         return False
 
 
-def server_command(port: int) -> list[str]:
-    """How the server is started."""
-    return python("-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port))
-
-
 def server_environment(state: Path, port: int) -> dict[str, str]:
     """Where the server keeps its database, and how others reach it."""
     return {
         "PREFECT_HOME": str(state / "prefect"),
         "PREFECT_API_URL": api_url(port),
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{_HOST}:{port}",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}",
     }
 
 
 def api_url(port: int) -> str:
     """Address of its API."""
-    return f"http://{_HOST}:{port}/api"
+    return f"http://{HOST}:{port}/api"
 
 
 class ServerEnded(EngineUnavailable):

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +18,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from converter.errors import Refused
 from flows.engine.children import Child, python, with_environment
+from flows.engine.forked import SOCKET as TEMPLATE_SOCKET
+from flows.engine.forked import Entry, is_listening, sockets
 from flows.engine.guard import Guard
-from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, SERVER_ONLY, SLIDE_POOL
+from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, ONE_MACHINE, SERVER_ONLY, SLIDE_POOL
 from flows.engine.server import (
     ServerEnded,
     api_url,
     choose_port,
     is_anybody_there,
     listens,
-    server_command,
     server_environment,
     wait_until_ready,
 )
@@ -46,6 +47,9 @@ _TRIES_S = 5.0
 _NEWS_S = 2.0
 _LOCK_TRIES = 5
 _PORTS = 5
+_IMPORTS_S = 180.0
+_LASTING = {"SLIDEMILL_SCHEDULE__SCAN_RUN_SECONDS": "3600"}
+"""One run of scan an hour: the workers of `up` see to it that a killed one is followed by another."""
 
 log = logging.getLogger("slidemill.up")
 
@@ -65,6 +69,7 @@ class Service:
     """Whether each slide that ended is named: to a person who looks on, not in a log that is kept."""
     stop: threading.Event = field(default_factory=threading.Event)
     children: list[Child] = field(default_factory=list[Child])
+    template: Child | None = None
     server: Child | None = None
     guard: Guard = field(default_factory=Guard)
     api: str = ""
@@ -114,19 +119,23 @@ class Service:
             raise Refused(f"metrics_port {port}: {error.strerror or error}; choose another") from error
 
     def _all(self) -> list[Child]:
-        return [*([self.server] if self.server else []), *self.children]
+        return [child for child in (self.template, self.server, *self.children) if child is not None]
 
     def _start(self) -> None:
         self.guard.look_after()
         os.environ.update(self.guard.environment)
-        reached = self._start_server()
-        os.environ.update({**EVERYWHERE, **reached})
-        from flows.engine.deploy import deploy, start_now  # imports prefect, which reads the environment then
-
-        self._patiently(lambda: deploy(self.settings))
-        self._start_workers(reached)
-        self._patiently(start_now)
+        environment = self._start_server()
+        self._patiently(lambda: self._deploy(environment))
+        self._start_workers(environment)
         self._announce()
+
+    def _deploy(self, environment: Mapping[str, str]) -> None:
+        child = self._child("the deployment", Entry.DEPLOY, environment)
+        child.start()
+        while child.alive and not self.stop.wait(0.05):
+            pass
+        if child.code:
+            raise EngineUnavailable(f"the Prefect API does not answer (see {child.log})")
 
     def _announce(self) -> None:
         for folder in self.settings.folders:
@@ -136,11 +145,14 @@ class Service:
         self.say(f"Prefect's interface is at {address} ; `slidemill status` tells of slides; Ctrl-C stops")
 
     def _start_server(self) -> dict[str, str]:
+        """Start what everything else asks. Returns the environment of everything else."""
         state = self.settings.state
         if self.settings.prefect_api is not None:
             self.api = self.settings.prefect_api
+            environment = self._environment({"PREFECT_API_URL": self.api})
             wait_until_ready(self.api, lambda: not self.stop.is_set())
-            return {"PREFECT_API_URL": self.api}
+            self._start_template(environment)
+            return environment
         taken = set[int]()
         while True:
             port = choose_port(state, self.settings.port, fixed=self.settings.names_port, taken=taken)
@@ -154,16 +166,39 @@ class Service:
                 self.say(f"port {port} was taken by another program just now")
 
     def _start_server_at(self, port: int) -> dict[str, str]:
-        state = self.settings.state
         self.api, self.port = api_url(port), port
-        reached = server_environment(state, port)
-        environment = with_environment(EVERYWHERE, SERVER_ONLY, reached)
-        server = Child("the Prefect server", server_command(port), environment, state / "logs" / "server.log", self.say)
-        self.server = server
+        environment = self._environment(SERVER_ONLY | server_environment(self.settings.state, port))
         self.say("starting the Prefect server (the first start takes up to a minute)")
+        self._start_template(environment)
+        server = self._child("the Prefect server", Entry.SERVER, environment, [str(port)])
+        self.server = server
         server.start()
         wait_until_ready(self.api, lambda: server.alive and not self.stop.is_set(), self._is_ours)
-        return reached
+        return environment
+
+    def _environment(self, reached: Mapping[str, str]) -> dict[str, str]:
+        config = {} if self.config is None else {CONFIG_VARIABLE: str(self.config.absolute())}
+        lasting = {} if "scan_run_seconds" in self.settings.schedule.model_fields_set else _LASTING
+        return with_environment(EVERYWHERE, ONE_MACHINE, reached, config, lasting, sockets(self.settings.state))
+
+    def _start_template(self, environment: Mapping[str, str]) -> None:
+        """The process that all others are forked from."""
+        if self.template is not None:
+            self.template.stop(signal.SIGTERM, 10.0)
+        command = python("-m", "flows.engine.template", environment[TEMPLATE_SOCKET])
+        template = self._child("the template of all processes", command, environment)
+        self.template = template
+        template.start()
+        end = time.monotonic() + _IMPORTS_S
+        while not is_listening(environment[TEMPLATE_SOCKET]):
+            if not template.alive or self.stop.wait(0.05) or time.monotonic() > end:
+                raise EngineUnavailable(f"Prefect cannot be imported (see {template.log})")
+
+    def _child(
+        self, name: str, command: Sequence[str] | Entry, environment: Mapping[str, str], more: Sequence[str] = ()
+    ) -> Child:
+        word = command.value if isinstance(command, Entry) else "template"
+        return Child(name, command, environment, self.settings.state / "logs" / f"{word}.log", self.say, more)
 
     def _is_ours(self) -> bool:
         """Whether what answers at the port is the server that this service started."""
@@ -175,17 +210,12 @@ class Service:
         if server is not None and not server.alive and is_anybody_there(self.port) and not self._is_ours():
             raise EngineUnavailable(f"port {self.port}, that of the Prefect server, is used by another program; start anew")
 
-    def _start_workers(self, reached: dict[str, str]) -> None:
-        config = {} if self.config is None else {CONFIG_VARIABLE: str(self.config.absolute())}
-        environment = with_environment(EVERYWHERE, reached, config)
+    def _start_workers(self, environment: Mapping[str, str]) -> None:
         limits = {SLIDE_POOL: self.settings.limits.slides_at_once, CONTROL_POOL: CONTROL_LIMIT}
-        for pool, limit in limits.items():
-            # With a type given it starts while the server does not answer, and waits for it.
-            command = python("-m", "prefect", "worker", "start", "--type", "process", "--pool", pool, "--limit", str(limit))
-            log = self.settings.state / "logs" / f"worker-{pool}.log"
-            child = Child(f"the worker of {pool}", command, environment, log, self.say)
-            child.start()
-            self.children.append(child)
+        pools = [f"{pool}={limit}" for pool, limit in limits.items()]
+        child = self._child("the workers", Entry.WORKERS, environment, pools)
+        child.start()
+        self.children.append(child)
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """A server that just came up may still refuse a call or two."""
@@ -201,17 +231,14 @@ class Service:
     def _end(self, engine: Engine) -> None:
         """Those who hand out work, then slides, each of which gives its row back, then the server they report to."""
         self.say("stopping")
-        slides = [child for child in self.children if SLIDE_POOL in child.command]
         for child in self.children:
-            if child not in slides:
-                child.stop(signal.SIGINT, 10.0)  # nothing is handed out any more
-        for child in slides:
-            child.pause()  # nor is what was handed out begun: its slides are processes of their own
+            child.pause()  # what was handed out is not begun; slides are processes of their own
         self._drain(engine)
-        for child in slides:
+        for child in self.children:
             child.stop(signal.SIGINT, 10.0)
-        if self.server is not None:
-            self.server.stop(signal.SIGINT, 10.0)
+        for child in (self.server, self.template):
+            if child is not None:
+                child.stop(signal.SIGINT, 10.0)
         self.say("stopped; what was under way begins again with the next start")
 
     def _drain(self, engine: Engine) -> None:

@@ -18,6 +18,8 @@ _SHOWN = 200
 _LAST = 10
 _ENDED = (State.DONE, State.DUPLICATE, State.CANCELLED, State.SUPERSEDED, State.GONE)
 _SILENT_S = 20.0
+_LOOK_S = 60.0
+"""A look at the folders may take this long without a word."""
 
 
 def status(engine: Engine, settings: Settings) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def _age(connection: Connection, name: str, now: float) -> float | None:
 def _healthy(connection: Connection, settings: Settings, now: float) -> bool:
     """Whether somebody looks at the folders: a scan that was due long ago means that nobody does."""
     age = _age(connection, "scan", now)
-    longest = 3 * max(settings.schedule.scan_run_seconds, settings.schedule.scan_seconds) + 60
+    longest = 3 * max(_LOOK_S, settings.schedule.scan_seconds) + 60
     fresh = age is not None and age < longest
     return fresh and not _unavailable(connection) and not _is_stopped(connection, settings, now)
 

@@ -3,7 +3,7 @@
 scan: one pass over 50,000 known files. idle: a look over them where nothing changes. discover: new slides a second, of
 several kinds. overhead: per slide beyond the conversion, and from "complete" to "under way". tiny: a thousand small slides
 through the queue, with memory and open files of the service's processes over time. workers: two worker processes against
-one, slides converted by one thread each.
+one, slides converted by one thread each. rest: what the service costs by process where nothing is to be done.
 """
 
 from __future__ import annotations
@@ -113,6 +113,49 @@ def small_slides(folder: Path, count: int, size: int) -> None:
 
 def bench_scan() -> None:
     stand = Stand()
+    _known_files(stand)
+    with Prober(60) as prober:
+        times = [scan(stand.engine, stand.settings, prober).seconds for _ in range(5)]
+    print(f"scan of 50,000 known files, SQLite: median {statistics.median(times):.2f} s, least {min(times):.2f} s")
+    stand.close()
+
+
+def bench_rest(seconds: float = 300.0) -> None:
+    """Ten folders, 50,000 known files, nothing to do. Memory is PSS: what processes share is counted once."""
+    stand = Stand(scan=10)
+    with stand.config.open("a") as config:
+        for i in range(9):
+            (stand.place / f"in{i}").mkdir()
+            config.write(f'[[folders]]\nname = "in{i}"\npath = "{stand.place}/in{i}"\noutput = "{stand.place}/out{i}"\n')
+    stand.settings = load_settings(stand.config)
+    _known_files(stand)
+    with stand.up() as process:
+        time.sleep(60)
+        before, start = _spent(process), time.monotonic()
+        time.sleep(seconds)
+        after, took = _spent(process), time.monotonic() - start
+    total = sum(after[pid][1] - before.get(pid, ("", 0.0, 0))[1] for pid in after)
+    memory = sum(shared for _, _, shared in after.values())
+    print(f"idle for {took:.0f} s: {100 * total / took:.1f} % of a core, {memory >> 20} MB (PSS), {len(after)} processes")
+    for pid, (name, used, memory) in sorted(after.items()):
+        print(f"  {100 * (used - before.get(pid, ('', 0.0, 0))[1]) / took:5.1f} %  {memory >> 20:4d} MB  {name}")
+    stand.close()
+
+
+def _spent(root: psutil.Process) -> dict[int, tuple[str, float, int]]:
+    """Of each process: its name, its processor time with that of its children that ended, its memory (PSS)."""
+    found: dict[int, tuple[str, float, int]] = {}
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            times, memory = process.cpu_times(), process.memory_full_info().pss
+            command = " ".join(part.rpartition("/")[2] for part in process.cmdline()[:9])
+            found[process.pid] = (f"{process.name()}: {command[:90]}", sum(times[:4]), memory)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _known_files(stand: Stand) -> None:
     for i in range(500):
         folder = stand.place / "in" / f"{i:03d}"
         folder.mkdir()
@@ -120,11 +163,8 @@ def bench_scan() -> None:
             (folder / f"{j}.txt").touch()
     with Prober(60) as prober:
         scan(stand.engine, stand.settings, prober, budget=0)
-        with stand.engine.begin() as connection:  # asking drivers about each takes minutes, and is not what is timed
-            connection.exec_driver_sql("UPDATE files SET slide = ''")
-        times = [scan(stand.engine, stand.settings, prober).seconds for _ in range(5)]
-    print(f"scan of 50,000 known files, SQLite: median {statistics.median(times):.2f} s, least {min(times):.2f} s")
-    stand.close()
+    with stand.engine.begin() as connection:  # asking drivers about each takes minutes, and is not what is timed
+        connection.exec_driver_sql("UPDATE files SET slide = ''")
 
 
 def bench_discover(count: int = 500) -> None:
@@ -234,6 +274,7 @@ def _worker(stand: Stand) -> subprocess.Popen[bytes]:
 
 def main(names: Sequence[str]) -> None:
     parts = {
+        "rest": bench_rest,
         "scan": bench_scan,
         "discover": bench_discover,
         "idle": bench_idle,

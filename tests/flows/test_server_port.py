@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from flows.engine import up
+from flows.engine.children import Child
+from flows.engine.forked import Entry
 from flows.engine.server import choose_port, is_anybody_there, listens, wait_until_ready
 from flows.engine.up import Service
 from flows.service.dispatch import EngineUnavailable
@@ -108,7 +110,13 @@ def test_a_stranger_is_never_asked(stranger: Stranger) -> None:
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A service whose server is a small one; nothing else of it is started."""
     (tmp_path / "slidemill.toml").write_text(f'state = "{tmp_path}/state"\n')
-    monkeypatch.setattr(up, "server_command", lambda port: [sys.executable, "-c", SERVER, str(port)])
+    made = Service._child
+
+    def small(self: Service, name: str, command: Any, environment: Any, more: Any = ()) -> Child:
+        return made(self, name, [sys.executable, "-c", SERVER, *more] if command == Entry.SERVER else command, environment)
+
+    monkeypatch.setattr(Service, "_child", small)
+    monkeypatch.setattr(Service, "_start_template", lambda *_: None)
     found = Service(load_settings(tmp_path / "slidemill.toml"), None, said.append)
     said.clear()
     yield found

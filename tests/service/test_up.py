@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.engine.names import CONTROL_POOL, SLIDE_POOL
+from flows.engine.names import SCAN
 from flows.ledger.database import connect
 from flows.ledger.migrate import migrate
+from flows.ledger.rows import marked
 from flows.ledger.tables import State
+from flows.service.turns import is_vacant
 from flows.settings import load_settings
 from tests.service.checks import assert_settled
 from tests.service.harness import Service, environment, tail, wait_for, write_config
@@ -104,16 +107,40 @@ def test_up_is_stopped_and_started_again(service: Service) -> None:
     assert_settled(service)
 
 
+def parts(up: psutil.Process) -> dict[str, psutil.Process]:
+    """The lasting processes of a service by what they are; the template is what the others are forked from."""
+    found: dict[str, psutil.Process] = {}
+    for process in up.children(recursive=True):
+        with suppress(psutil.Error):
+            is_template = process.ppid() == up.pid and "flows.engine.template" in process.cmdline()
+            found["template" if is_template else process.name()] = process
+    return found
+
+
 def test_parts_of_up_are_killed(service: Service) -> None:
-    """Each child of `up` in turn: it is started again, and slides go on."""
+    """Each part of `up` in turn: it is started again, and slides go on."""
     start(service)
     log = service.folder / "readers"
     assert service.up is not None
     up = psutil.Process(service.up.pid)
-    for number, word in enumerate(("server", CONTROL_POOL, SLIDE_POOL)):
-        child = next(child for child in up.children() if word in child.cmdline())
-        child.kill()
+    for number, word in enumerate(("sm-server", "sm-workers", "template")):
+        parts(up)[word].kill()
         make_toy(service.folder / "in" / f"{number}.toy", Toy(seed=number, log=str(log)))
         service.wait_until(f"{number}.toy", State.DONE)
-        wait_for(f"{word} runs again", lambda word=word: any(word in child.cmdline() for child in up.children()), 60)
+        wait_for(f"{word} runs again", lambda word=word: word in parts(up), 60)
+    assert_settled(service)
+
+
+def test_a_killed_scan_is_missed(service: Service) -> None:
+    """A run of scan lasts an hour; where it is killed, and so hard that Prefect hears nothing, another one begins."""
+    start(service)
+    assert service.up is not None
+    engine = service.ledger
+    wait_for("a scan is under way", lambda: not is_vacant(engine, SCAN, 60.0), 120, service.story)
+    with engine.connect() as connection:
+        found = marked(connection, f"{SCAN}-turn")
+    assert found is not None
+    os.kill(json.loads(found[1]["process"])["pid"], signal.SIGKILL)
+    make_toy(service.folder / "in" / "later.toy", Toy())
+    service.wait_until("later.toy", State.DONE)
     assert_settled(service)
