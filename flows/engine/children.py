@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from flows.engine.forked import SOCKET, Entry, Forked, NoTemplate, Request, fork
+from flows.engine.logs import appended
 
 _PR_SET_PDEATHSIG = 1
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _STEADY_S = 1.0, 60.0, 300.0
@@ -54,12 +55,11 @@ class Child:
 
     def start(self) -> None:
         """Start it; its output goes to its log."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = self._forked(self.command) if isinstance(self.command, Entry) else self._program(self.command)
         self._started = time.monotonic()
 
     def _program(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as output:
+        with appended(self.log) as output:
             return subprocess.Popen(
                 command,
                 env=dict(self.environment),
@@ -72,7 +72,7 @@ class Child:
 
     def _forked(self, entry: Entry) -> Forked | None:
         request = Request(entry, self.arguments, self.environment, str(Path.cwd()))
-        with self.log.open("ab") as output, Path(os.devnull).open("rb") as nothing:
+        with appended(self.log) as output, Path(os.devnull).open("rb") as nothing:
             streams = (nothing.fileno(), output.fileno(), output.fileno())
             try:
                 return fork(request, streams, self.environment[SOCKET])

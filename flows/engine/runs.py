@@ -31,6 +31,7 @@ from flows.engine.missed import forget_missed
 from flows.engine.names import CONVERT, RECONCILE, SCAN
 from flows.engine.poke import poke
 from flows.engine.report import report_batch
+from flows.engine.stopping import stop_of
 from flows.ledger.attempts import Ticket
 from flows.ledger.database import clock, connect, is_away, patiently, writing
 from flows.ledger.rows import marked, slide_by_id
@@ -105,26 +106,35 @@ def _again_and_again(engine: Engine, settings: Settings, job: tuple[str, float],
     name, every = job
     if _is_needless(engine, name, settings.schedule.scan_run_seconds):
         return
-    run = str(_own_run())
+    own = _own_run()
+    run, stop = str(own), stop_of(own)
     end = time.monotonic() + settings.schedule.scan_run_seconds + _OVERLAP_S
     patiently(lambda: turns.take(engine, name, run), _TURN_S)
-    while True:
-        start = time.monotonic()
-        try:
-            if not turns.keep(engine, name, run):
+    try:
+        while True:
+            start = time.monotonic()
+            if not _looked(engine, (name, run), look):
                 return
-            look()
-        except EngineUnavailable as error:
-            get_run_logger().warning("%s", error)
-        except Exception as error:
-            if not is_away(error):
-                raise
-            get_run_logger().warning("the ledger is away: %s", type(error).__name__)
-        wait = max(every - (time.monotonic() - start), _LEAST_S)
-        if time.monotonic() + wait >= end:
-            break
-        time.sleep(wait)
-    patiently(lambda: turns.leave(engine, name, run), _TURN_S)
+            wait = max(every - (time.monotonic() - start), _LEAST_S)
+            if time.monotonic() + wait >= end or stop.wait(wait):
+                return
+    finally:
+        patiently(lambda: turns.leave(engine, name, run), _TURN_S)
+
+
+def _looked(engine: Engine, turn: tuple[str, str], look: Callable[[], None]) -> bool:
+    """One look, where it is this run's turn. Whether there is to be another one."""
+    try:
+        if not turns.keep(engine, *turn):
+            return False
+        look()
+    except EngineUnavailable as error:
+        get_run_logger().warning("%s", error)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        get_run_logger().warning("the ledger is away: %s", type(error).__name__)
+    return True
 
 
 @flow(name=CONVERT, flow_run_name="{slide}-{attempt}", retries=0)

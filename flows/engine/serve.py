@@ -15,6 +15,7 @@ from docket import Worker
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from flows.engine.server import HOST
+from flows.engine.sqlite import tame
 
 HOSTS = (HOST, "localhost")
 _KEEP_ALIVE_S = 5
@@ -31,6 +32,7 @@ def serve(port: int) -> None:
     from prefect.server.api.server import create_app
 
     setup_logging()
+    tame()
     if getattr(background, "Worker", None) is Worker:
         background.Worker = partial(Worker, minimum_check_interval=_LOOK, scheduling_resolution=_LOOK)  # pyright: ignore[reportPrivateImportUsage]
     else:

@@ -21,6 +21,7 @@ from flows.engine.children import Child, python, with_environment
 from flows.engine.forked import SOCKET as TEMPLATE_SOCKET
 from flows.engine.forked import Entry, is_listening, sockets
 from flows.engine.guard import Guard
+from flows.engine.logs import keep_small
 from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, ONE_MACHINE, SERVER_ONLY, SLIDE_POOL
 from flows.engine.server import (
     ServerEnded,
@@ -35,7 +36,6 @@ from flows.ledger.database import connect
 from flows.ledger.migrate import migrate
 from flows.ledger.rows import slides_in
 from flows.ledger.tables import State
-from flows.reports.metrics import serve_metrics
 from flows.reports.news import News
 from flows.service.dispatch import EngineUnavailable
 from flows.service.process import pid_here
@@ -45,6 +45,7 @@ _LOOK_S = 0.5
 _DRAIN_S = 20.0
 _TRIES_S = 5.0
 _NEWS_S = 2.0
+_LOGS_S = 10.0
 _LOCK_TRIES = 5
 _PORTS = 5
 _IMPORTS_S = 180.0
@@ -87,12 +88,16 @@ class Service:
             metrics = self._metrics(engine)
             try:
                 self._start()
-                news, due = News(engine), 0.0
+                news, due, small = News(engine), 0.0, 0.0
                 while not self.stop.wait(_LOOK_S):
                     self.guard.look_after()
-                    if self.tells and time.monotonic() > due:
-                        due = time.monotonic() + _NEWS_S
+                    now = time.monotonic()
+                    if self.tells and now > due:
+                        due = now + _NEWS_S
                         self._tell(news)
+                    if now > small:
+                        small = now + _LOGS_S
+                        keep_small(child.log for child in self._all())
                     self._require_ours()
                     for child in self._all():
                         child.look_after()
@@ -113,6 +118,8 @@ class Service:
         port = self.settings.metrics_port
         if port is None:
             return lambda: None
+        from flows.reports.metrics import serve_metrics
+
         try:
             return serve_metrics(engine, port)
         except OSError as error:

@@ -12,7 +12,9 @@ from prefect.utilities.processutils import setup_signal_handlers_worker
 from prefect.workers.process import ProcessWorker
 
 from flows.engine.keeper import keep
+from flows.engine.names import CONTROL_POOL
 from flows.engine.poke import listener
+from flows.engine.threads import ThreadWorker
 
 _TOGETHER_S = 0.05
 
@@ -34,7 +36,7 @@ async def _work(limits: dict[str, int]) -> None:
     import os
 
     setup_signal_handlers_worker(os.getpid(), "the workers", log.info)
-    workers = [ProcessWorker(work_pool_name=pool, limit=limit) for pool, limit in limits.items()]
+    workers = [_kind(pool)(work_pool_name=pool, limit=limit) for pool, limit in limits.items()]
     async with asyncio.TaskGroup() as group:
         for worker in workers:
             group.create_task(worker.start(printer=log.info))
@@ -42,6 +44,10 @@ async def _work(limits: dict[str, int]) -> None:
         if receiver is not None:
             group.create_task(_poked(receiver, workers))
         group.create_task(keep())
+
+
+def _kind(pool: str) -> type[ProcessWorker]:
+    return ThreadWorker if pool == CONTROL_POOL else ProcessWorker
 
 
 async def _poked(receiver: socket.socket, workers: Sequence[ProcessWorker]) -> None:

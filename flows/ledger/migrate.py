@@ -1,19 +1,14 @@
-"""Bringing a ledger to the version of this program."""
+"""Whether a ledger is of the version of this program. One that is not is brought to it."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from sqlalchemy import Engine, column, select, table
+from sqlalchemy.exc import SQLAlchemyError
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine
+HEAD = "0003"
+"""The newest version of the ledger: of the last file in `migrations/versions`."""
 
-from flows.ledger.database import LedgerUnavailable, alone
-
-_HERE = Path(__file__).parent / "migrations"
+_VERSION = select(column("version_num")).select_from(table("alembic_version"))
 
 
 def migrate(engine: Engine) -> None:
@@ -21,25 +16,16 @@ def migrate(engine: Engine) -> None:
 
     Raises LedgerUnavailable where the ledger was written by a newer version: that one must be used.
     """
-    with alone(engine) as connection:
-        config, found = _config(connection), _revision(connection)
-        scripts = ScriptDirectory.from_config(config)
-        if found == scripts.get_current_head():
-            return
-        try:
-            if found is not None:
-                scripts.get_revision(found)
-        except CommandError as error:
-            raise LedgerUnavailable(f"the ledger has version {found}, newer than this program knows; upgrade it") from error
-        command.upgrade(config, "head")
+    if _is_up_to_date(engine):
+        return
+    from flows.ledger.upgrade import upgrade  # Alembic takes 11 MB, which a service that lives for months need not hold
+
+    upgrade(engine)
 
 
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_HERE))
-    config.attributes["connection"] = connection
-    return config
+def _is_up_to_date(engine: Engine) -> bool:
+    try:
+        with engine.connect() as connection:
+            return connection.execute(_VERSION).scalars().all() == [HEAD]
+    except SQLAlchemyError:
+        return False  # there is none yet, or `upgrade` says what is wrong

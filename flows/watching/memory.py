@@ -31,8 +31,8 @@ def glance(connection: Connection) -> Glance:
 
 @dataclass(slots=True)
 class FolderMemory:
-    """A folder and what the ledger says of it. What was read of decided files is kept while their number in the ledger stays
-    the same; files that are not decided are read each time."""
+    """A folder and what the ledger says of it. What was read of decided files is kept while there is something to do and
+    their number in the ledger stays the same; files that are not decided are read each time."""
 
     tree: Tree = field(default_factory=Tree)
     idle: bool = False
@@ -59,6 +59,10 @@ class FolderMemory:
         if undecided:
             self.idle = False
         return (self._decided | undecided if undecided else self._decided), undecided
+
+    def rest(self) -> None:
+        """There is nothing to do: let go of what was read. It is read again once something is; the folders are not."""
+        self._decided = None
 
 
 @dataclass(slots=True)

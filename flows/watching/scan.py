@@ -104,6 +104,7 @@ def _scan_folder(this: _Pass, memory: FolderMemory, outside: Collection[str]) ->
     memory.tree.changed = False  # where it is not idle, the next look compares anyway
     this.found.new += len(change.new)
     if memory.idle:
+        memory.rest()
         return
     _record(this, change)
     with this.engine.connect() as connection:

@@ -3,7 +3,8 @@
 scan: one pass over 50,000 known files. idle: a look over them where nothing changes. discover: new slides a second, of
 several kinds. overhead: per slide beyond the conversion, and from "complete" to "under way". tiny: a thousand small slides
 through the queue, with memory and open files of the service's processes over time. workers: two worker processes against
-one, slides converted by one thread each. rest: what the service costs by process where nothing is to be done.
+one, slides converted by one thread each. rest: what the service costs by process where nothing is to be done. small: slides
+of a few MB through the queue against `convert` of the same folder, and what they leave in Prefect's database.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -42,7 +44,7 @@ state = "{0}/state"
 port = {port}
 [schedule]
 scan_seconds = {scan}
-scan_run_seconds = 60
+{run}
 reconcile_seconds = 60
 [limits]
 slides_at_once = {at_once}
@@ -59,10 +61,17 @@ output = "{0}/out"
 class Stand:
     """A temporary place with settings and a ledger."""
 
-    def __init__(self, rule: str = "quiet_seconds = 0", **more: int) -> None:
+    def __init__(self, rule: str = "quiet_seconds = 0", **more: int | str) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="slidemill-bench-"))
         (self.place / "in").mkdir()
-        values = {"port": free_port(), "scan": 2, "at_once": 1, "threads": 2, "small": 0} | more
+        values = {
+            "port": free_port(),
+            "scan": 2,
+            "at_once": 1,
+            "threads": 2,
+            "small": 0,
+            "run": "scan_run_seconds = 60",
+        } | more
         self.config = self.place / "slidemill.toml"
         self.config.write_text(_CONFIG.format(self.place, rule=rule, **values))
         self.settings: Settings = load_settings(self.config)
@@ -100,13 +109,13 @@ class Stand:
         shutil.rmtree(self.place, ignore_errors=True)
 
 
-def small_slides(folder: Path, count: int, size: int) -> None:
+def small_slides(folder: Path, count: int, size: int, name: str = "s") -> None:
     """Slides that differ in content, made once and varied at their end."""
     first = folder / "made.bin"
     make_svs(first, Svs(size=(size, size), steps=()))
     data = first.read_bytes()
     for i in range(count):
-        part = folder / f"s{i:04d}.svs.part"
+        part = folder / f"{name}{i:04d}.svs.part"
         part.write_bytes(data + i.to_bytes(4, "little"))
     first.unlink()
 
@@ -122,7 +131,7 @@ def bench_scan() -> None:
 
 def bench_rest(seconds: float = 300.0) -> None:
     """Ten folders, 50,000 known files, nothing to do. Memory is PSS: what processes share is counted once."""
-    stand = Stand(scan=10)
+    stand = Stand(scan=10, run="")
     with stand.config.open("a") as config:
         for i in range(9):
             (stand.place / f"in{i}").mkdir()
@@ -227,6 +236,39 @@ def bench_tiny(count: int = 1000) -> None:
     stand.close()
 
 
+def bench_small(count: int = 500, threads: int = 2) -> None:
+    """Rates from the moment that all slides are there until the last one is done."""
+    stand = Stand(at_once=threads, threads=1, small=50 << 20)
+    for size in (1500, 2000, 3000, 4500):
+        small_slides(stand.place / "in", count // 4, size, f"{size}-")
+    parts = sorted((stand.place / "in").glob("*.part"))
+    mean = sum(part.stat().st_size for part in parts) / len(parts) / 1e6
+    with stand.up():
+        time.sleep(15)
+        before, start = _database(stand), time.monotonic()
+        for part in parts:
+            part.rename(part.with_suffix(""))
+        stand.wait(len(parts), 5400)
+        service, grown = len(parts) / (time.monotonic() - start), _database(stand) - before
+    done = len(stand.rows(State.DONE))
+    command = ["convert", str(stand.place / "in"), "-o", str(stand.place / "direct"), "--workers", str(threads), "--quiet"]
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "flows.cli", *command], check=True)
+    direct = len(parts) / (time.monotonic() - start)
+    print(f"{done} of {len(parts)} slides of {mean:.1f} MB, {threads} threads: {service:.2f}/s, convert {direct:.2f}/s")
+    print(f"{service / direct:.2f} of convert's rate; Prefect's database grew by {grown / len(parts) / 1000:.1f} kB a slide")
+    stand.close()
+
+
+def _database(stand: Stand) -> int:
+    """Bytes of Prefect's database in use."""
+    with sqlite3.connect(stand.place / "state" / "prefect" / "prefect.db") as database:
+        pages, free, size = (
+            database.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count", "page_size")
+        )
+    return (pages - free) * size
+
+
 def _sample(process: psutil.Process, stand: Stand, into: list[tuple[float, int, int, int]], over: Callable[[], bool]) -> None:
     """The processes that live as long as the service: `up`, its server, its workers."""
     start = time.monotonic()
@@ -279,6 +321,7 @@ def main(names: Sequence[str]) -> None:
         "discover": bench_discover,
         "idle": bench_idle,
         "overhead": bench_overhead,
+        "small": bench_small,
         "tiny": bench_tiny,
         "workers": bench_workers,
     }

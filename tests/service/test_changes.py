@@ -89,11 +89,18 @@ def test_the_migrations_make_the_tables(here: Bench) -> None:
         assert {index["name"] for index in found.get_indexes(name)} == {index.name for index in table.indexes}
 
 
+def test_the_version_that_is_looked_for_is_the_newest() -> None:
+    from flows.ledger.migrate import HEAD
+    from flows.ledger.upgrade import head
+
+    assert head() == HEAD
+
+
 def test_a_ledger_of_the_version_before(tmp_path: Path) -> None:
     """It is brought to this one with all it holds, and back."""
     from alembic import command
 
-    from flows.ledger import migrate as migrating
+    from flows.ledger import upgrade as migrating
 
     engine = connect(f"sqlite:///{tmp_path / 'ledger.db'}")
     with writing(engine) as connection:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -131,16 +132,31 @@ def test_parts_of_up_are_killed(service: Service) -> None:
     assert_settled(service)
 
 
-def test_a_killed_scan_is_missed(service: Service) -> None:
-    """A run of scan lasts an hour; where it is killed, and so hard that Prefect hears nothing, another one begins."""
-    start(service)
-    assert service.up is not None
-    engine = service.ledger
-    wait_for("a scan is under way", lambda: not is_vacant(engine, SCAN, 60.0), 120, service.story)
-    with engine.connect() as connection:
+def scanning(service: Service) -> dict[str, str]:
+    """The run of scan whose turn it is; empty where it is nobody's."""
+    if is_vacant(service.ledger, SCAN, 60.0):
+        return {}
+    with service.ledger.connect() as connection:
         found = marked(connection, f"{SCAN}-turn")
-    assert found is not None
-    os.kill(json.loads(found[1]["process"])["pid"], signal.SIGKILL)
+    return found[1] if found is not None else {}
+
+
+def test_a_scan_that_ends_is_missed(service: Service) -> None:
+    """A run of scan lasts an hour. Where it is cancelled, or killed so hard that Prefect hears nothing, another begins."""
+    address = start(service)
+    first = wait_for("a scan is under way", lambda: scanning(service), 120, service.story)
+    set_state = f"{address}/api/flow_runs/{first['run']}/set_state"
+    httpx.post(set_state, json={"state": {"type": "CANCELLING"}}).raise_for_status()
+
+    def another() -> dict[str, str]:
+        now = scanning(service)
+        return now if now.get("run") != first["run"] else {}
+
+    second = wait_for("another one begins", another, 120, service.story)
+    state = httpx.get(f"{address}/api/flow_runs/{first['run']}").json()["state_type"]
+    assert state == "CANCELLED"
+    os.kill(json.loads(second["process"])["pid"], signal.SIGKILL)
     make_toy(service.folder / "in" / "later.toy", Toy())
     service.wait_until("later.toy", State.DONE)
+    assert scanning(service).get("run") != second["run"]
     assert_settled(service)
