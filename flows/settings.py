@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from converter.errors import OptionError
 from converter.options import Options
 from converter.profiles import bind
+from flows.hours import hours_of
 
 CONFIG_VARIABLE = "SLIDEMILL_CONFIG"
 CONFIG_NAME = "slidemill.toml"
@@ -59,6 +60,8 @@ class Folder(_Part):
     """Slides of this folder that may be queued to workers or running at a time, over all machines."""
     quiet_seconds: Annotated[float, Field(ge=0, le=86400)] = 60.0
     """How long all files of a slide must have stayed as they are."""
+    hours: str | None = None
+    """When its slides may begin: `20:00-06:00`, several with commas; a time zone may follow (default: the machine's)."""
     marker: str | None = None
     """A file that says "this slide is complete", e.g. `{name}.done` or `{stem}.ok`; without it nothing is taken."""
     incomplete_hours: Annotated[float, Field(gt=0)] = 24.0
@@ -81,6 +84,8 @@ class Folder(_Part):
             raise ValueError(f"path {self.path} is not absolute")
         if "://" not in self.output and not Path(self.output).is_absolute():
             raise ValueError(f"output {self.output} is neither absolute nor an s3:// address")
+        if self.hours is not None:
+            hours_of(self.hours)
         try:
             self.bound()
         except OptionError as error:

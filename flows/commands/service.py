@@ -30,15 +30,19 @@ config = typer.Typer(help="Settings of the service.", no_args_is_help=True)
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of the service."""
+    from flows.commands import pausing
+
     for command in (up, watch, status, retry, cancel, metrics):
         app.command()(command)
+    pausing.add_to(app)
     app.command("list")(list_slides)
     app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(worker)
     app.add_typer(quarantine, name="quarantine")
     app.add_typer(config, name="config")
 
 
-def _show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
+def show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
+    """Print what was found."""
     text = json.dumps(value, ensure_ascii=True) if as_json else "\n".join(lines)
     print(text, flush=True)
 
@@ -62,11 +66,25 @@ def _ledger(settings: Settings) -> Generator[Engine]:
         engine.dispose()
 
 
-def up(path: Config = None) -> int:
+@contextmanager
+def opened(path: Path | None) -> Generator[tuple[Settings, Engine]]:
+    """The settings and their ledger."""
+    settings = _settings(path)
+    with _ledger(settings) as engine:
+        yield settings, engine
+
+
+def up(
+    path: Config = None,
+    until_empty: Annotated[
+        bool,
+        typer.Option("--until-empty", help="End once all slides that are there have come to their end; 1 if one failed."),
+    ] = False,
+) -> int:
     """Watch the folders of the settings: server, workers and schedules on this machine, until Ctrl-C."""
     from flows.settings import find_config
 
-    return _serve(_settings(path), find_config(path))
+    return _serve(_settings(path), find_config(path), until_empty=until_empty)
 
 
 def watch(
@@ -100,15 +118,21 @@ def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool)
                 value: dict[str, Any] = {
                     "path": str(job.slide), "output": str(job.target), "status": "queued", "id": identity
                 }  # fmt: skip
-                _show(as_json, value, [f"{job.slide}: queued as {identity}"])
+                show(as_json, value, [f"{job.slide}: queued as {identity}"])
             except KNOWN as error:
                 codes[i] = exit_code(error)
                 value = {"path": str(job.slide), "status": "failed", "error": error_json(error)}
-                _show(as_json, value, [failure_line(job.slide, value["error"]["message"])])
+                show(as_json, value, [failure_line(job.slide, value["error"]["message"])])
     return codes
 
 
-def _serve(settings: Settings, config_file: Path | None, begin: Callable[[], None] = lambda: None) -> int:
+def _serve(
+    settings: Settings,
+    config_file: Path | None,
+    begin: Callable[[], None] = lambda: None,
+    *,
+    until_empty: bool = False,
+) -> int:
     from converter.errors import OptionError
     from flows.commands.quickstart import findings, unusable
     from flows.engine.up import Service
@@ -122,26 +146,36 @@ def _serve(settings: Settings, config_file: Path | None, begin: Callable[[], Non
         raise OptionError(fatal[0])
     for finding in found:
         say(f"{finding}; it is looked for again and again")
-    service = Service(settings, config_file, say, begin, tells=sys.stderr.isatty())
+    service = Service(settings, config_file, say, begin, tells=sys.stderr.isatty(), until_empty=until_empty)
 
     def stop(_signal: int, _frame: object) -> None:
         service.stop.set()
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, stop)
-    service.run()
-    return 0
+    return service.run()
 
 
-def status(path: Config = None, as_json: Json = False) -> int:
-    """What is queued, running (with progress), done, failed, quarantined; throughput; the oldest that waits."""
+def status(
+    path: Config = None,
+    as_json: Json = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="For cron and monitoring: say what is wrong and end with 1, else with 0.")
+    ] = False,
+    free: Annotated[float, typer.Option(min=0, help="With --check: GB that outputs and state must have free.")] = 5.0,
+) -> int:
+    """Health, what runs (with progress), waits, is done, failed, in quarantine; rate, room, and when the queue is empty."""
     from flows.commands.status_text import status_lines
+    from flows.reports.health import faults
     from flows.reports.status import status as found
 
-    settings = _settings(path)
-    with _ledger(settings) as engine:
+    with opened(path) as (settings, engine):
         value = found(engine, settings)
-    _show(as_json, value, status_lines(value))
+        wrong = faults(engine, value, int(free * 1e9)) if check else []
+    if check:
+        show(as_json, value | {"ok": not wrong, "faults": wrong}, wrong or ["all is well"])
+        return 1 if wrong else 0
+    show(as_json, value, status_lines(value))
     return 0
 
 
@@ -163,7 +197,7 @@ def list_slides(
         raise OptionError(f"--state {unknown[0]}: choose from {', '.join(State)}")
     with _ledger(_settings(path)) as engine:
         value = listed(engine, text, [State(state) for state in states or ()], most)
-    _show(as_json, {"slides": value}, list_lines(value) if value else ["no slides"])
+    show(as_json, {"slides": value}, list_lines(value) if value else ["no slides"])
     return 0
 
 
@@ -181,7 +215,7 @@ def retry(
         raise OptionError("retry: give one ID, or --all")
     with _ledger(_settings(path)) as engine:
         ids = orders.retry_all(engine) if slide is None else [orders.retry_one(engine, slide)]
-    _show(as_json, {"queued": ids}, [f"{len(ids)} queued again"])
+    show(as_json, {"queued": ids}, [f"{len(ids)} queued again"])
     return 0
 
 
@@ -197,7 +231,7 @@ def cancel(slide: Slide, path: Config = None, as_json: Json = False) -> int:
         raise OptionError(f"slide {row.id} is {row.state}; there is nothing to cancel")
     asked = state == "running"
     words = "asked to stop" if asked else "cancelled"
-    _show(as_json, {"id": row.id, "status": "cancelling" if asked else "cancelled"}, [f"{row.id}: {words}"])
+    show(as_json, {"id": row.id, "status": "cancelling" if asked else "cancelled"}, [f"{row.id}: {words}"])
     return 0
 
 
@@ -240,7 +274,7 @@ def quarantine_list(path: Config = None, as_json: Json = False) -> int:
     keys = ("id", "folder", "path", "kind", "reason", "attempt")
     value = [{key: getattr(row, key) for key in keys} for row in rows]
     lines = [f"{row.id}  {row.folder}/{row.path}  {row.kind}: {row.reason}" for row in rows]
-    _show(as_json, {"quarantined": value}, lines or ["nothing is in quarantine"])
+    show(as_json, {"quarantined": value}, lines or ["nothing is in quarantine"])
     return 0
 
 
@@ -252,7 +286,7 @@ def config_check(path: Config = None, as_json: Json = False) -> int:
     settings = _settings(path)
     found = findings(settings)
     value = {"ok": not found, "folders": [folder.name for folder in settings.folders], "findings": found}
-    _show(as_json, value, found or [f"{len(settings.folders)} folders; all is well"])
+    show(as_json, value, found or [f"{len(settings.folders)} folders; all is well"])
     return 2 if found else 0
 
 
@@ -261,7 +295,7 @@ def config_migrate(path: Config = None, as_json: Json = False) -> int:
     """Bring the ledger to this version; `up` does so by itself."""
     with _ledger(_settings(path)):
         pass
-    _show(as_json, {"ok": True}, ["the ledger is up to date"])
+    show(as_json, {"ok": True}, ["the ledger is up to date"])
     return 0
 
 
@@ -281,5 +315,5 @@ def config_deploy(path: Config = None, as_json: Json = False) -> int:
 
     require_server("config deploy")
     deploy(settings)
-    _show(as_json, {"ok": True}, ["deployed"])
+    show(as_json, {"ok": True}, ["deployed"])
     return 0

@@ -15,14 +15,16 @@ _ANY = 100_000
 
 
 def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Lines of a table of folders, of what runs, and of what went wrong."""
-    yield from _table(("folder", *_STATES), [[f["name"], *(str(f[s]) for s in _STATES)] for f in found["folders"]])
+    """Health first, then what runs, counts by folder, what went wrong; what may be long comes last."""
+    yield from _health(found)
     running = [
         [row["id"], row["path"], f"{row['progress']:.0%}", f"{row['seconds']:.0f} s", str(row["attempt"])]
         for row in found["running"]
     ]
     if running:
         yield from _table(("running", "slide", "progress", "since", "attempt"), running)
+    yield from _table(("folder", *_STATES), [[f["name"], *(str(f[s]) for s in _STATES)] for f in found["folders"]])
+    yield from _pace(found)
     bad = [[r["id"], r["path"], r["state"], r["reason"] or ""] for r in (*found["failed"], *found["quarantined"])]
     if bad:
         yield from _table(("slide", "path", "state", "reason"), bad)
@@ -31,24 +33,46 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _table(("waiting", "path", "for"), waiting)
     if found["ended"]:
         yield from list_lines(found["ended"])
-    yield from _remarks(found)
 
 
-def _remarks(found: Mapping[str, Any]) -> Iterator[str]:
-    if found["undecided_files"]:
-        yield f"{found['undecided_files']} files seen, not decided yet: a slide is taken once it has not changed for a while"
-    hour = found["throughput"]
-    yield f"last hour: {hour['slides_last_hour']} slides, {hour['bytes_last_hour'] / 1e6:.0f} MB"
-    if found["oldest_waiting_s"] is not None:
-        yield f"oldest in the queue: {found['oldest_waiting_s']:.0f} s"
-    for name in found["unavailable"]:
-        yield f"folder {name} cannot be listed: is it there, is it mounted?"
+def _health(found: Mapping[str, Any]) -> Iterator[str]:
     if found["stopped"]:
         yield "the service is stopped: start `slidemill up`, or `slidemill watch` as before"
     elif found["last_scan_s"] is None:
         yield "nobody has looked at the folders yet: is `slidemill up` or `slidemill watch` running?"
-    elif not found["healthy"] and not found["unavailable"]:
+    elif found["healthy"]:
+        yield f"the service runs; it looked at the folders {found['last_scan_s']:.0f} s ago"
+    elif not found["unavailable"]:
         yield f"nobody has looked at the folders for {found['last_scan_s']:.0f} s: is `slidemill up` running?"
+    for name in found["unavailable"]:
+        yield f"folder {name} cannot be listed: is it there, is it mounted?"
+    if found["paused"]["all"]:
+        yield "paused: no slide begins until `slidemill resume`"
+    for name in found["paused"]["folders"]:
+        yield f"folder {name} is paused until `slidemill resume {name}`"
+    for name in found["asleep"]:
+        yield f"folder {name} is outside its hours: its slides begin later"
+    yield ""
+
+
+def _pace(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["undecided_files"]:
+        yield f"{found['undecided_files']} files seen, not decided yet: a slide is taken once it has not changed for a while"
+    hour = found["throughput"]
+    rate = "" if hour["bytes_per_s"] is None else f", {hour['bytes_per_s'] / 1e6:.1f} MB/s"
+    yield f"last hour: {hour['slides_last_hour']} slides, {hour['bytes_last_hour'] / 1e6:.0f} MB{rate}"
+    if found["oldest_waiting_s"] is not None:
+        yield f"oldest in the queue: {found['oldest_waiting_s']:.0f} s"
+    if found["empty_in_s"]:
+        yield f"at this rate the queue is empty in {_span(found['empty_in_s'])}"
+    for place in found["room"]:
+        yield f"free: {place['free'] / 1e9:.1f} GB at {place['path']}"
+    yield ""
+
+
+def _span(seconds: float) -> str:
+    hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"
 
 
 def list_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

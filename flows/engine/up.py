@@ -36,6 +36,7 @@ from flows.ledger.database import connect
 from flows.ledger.migrate import migrate
 from flows.ledger.rows import slides_in
 from flows.ledger.tables import State
+from flows.reports.ending import Ending
 from flows.reports.news import News
 from flows.service.dispatch import EngineUnavailable
 from flows.service.process import pid_here
@@ -68,6 +69,8 @@ class Service:
     """Called once nobody else can be running with the state folder."""
     tells: bool = False
     """Whether each slide that ended is named: to a person who looks on, not in a log that is kept."""
+    until_empty: bool = False
+    """Whether to end once all slides have come to their end."""
     stop: threading.Event = field(default_factory=threading.Event)
     children: list[Child] = field(default_factory=list[Child])
     template: Child | None = None
@@ -76,8 +79,8 @@ class Service:
     api: str = ""
     port: int = 0
 
-    def run(self) -> None:
-        """Start everything, look after it until `stop`, end it in order.
+    def run(self) -> int:
+        """Start everything, look after it until `stop` (or until all is done), end it in order. Returns an exit code.
 
         Raises Refused where the service runs already with this state folder, EngineUnavailable, LedgerUnavailable.
         """
@@ -89,6 +92,7 @@ class Service:
             try:
                 self._start()
                 news, due, small = News(engine), 0.0, 0.0
+                ending = Ending(engine) if self.until_empty else None
                 while not self.stop.wait(_LOOK_S):
                     self.guard.look_after()
                     now = time.monotonic()
@@ -98,9 +102,12 @@ class Service:
                     if now > small:
                         small = now + _LOGS_S
                         keep_small(child.log for child in self._all())
+                    if ending is not None and (code := ending.code()) is not None:
+                        return code
                     self._require_ours()
                     for child in self._all():
                         child.look_after()
+                return 0
             finally:
                 self._end(engine)
                 self.guard.dismiss()

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Engine, func, select
 from flows.ledger.database import clock
 from flows.ledger.rows import SlideRow, counts, marked, newest, slides_in
 from flows.ledger.tables import State, files, slides
+from flows.reports.health import room
+from flows.service.pauses import Closed, closed
 from flows.service.process import is_locked
 from flows.settings import Settings
 
@@ -28,7 +30,14 @@ def status(engine: Engine, settings: Settings) -> dict[str, Any]:
         now = clock(connection)
         by_state = counts(connection)
         running = slides_in(connection, (State.RUNNING, State.PUBLISHED))
+        rate, shut = _throughput(connection, now), closed(connection, settings)
         return {
+            "healthy": _healthy(connection, settings, now),
+            "stopped": _is_stopped(connection, settings, now),
+            "unavailable": _unavailable(connection),
+            "paused": {"all": shut.paused.everything, "folders": sorted(shut.paused.folders)},
+            "asleep": sorted(shut.asleep),
+            "room": room(settings),
             "counts": _counts(by_state),
             "states": {str(state): by_state.get(state, 0) for state in State},
             "running": [_running(row, now) for row in running],
@@ -37,13 +46,11 @@ def status(engine: Engine, settings: Settings) -> dict[str, Any]:
             "quarantined": [_short(row) for row in slides_in(connection, (State.QUARANTINED,))[-_SHOWN:]],
             "ended": [_short(row) for row in newest(connection, _ENDED, _LAST)],
             "undecided_files": connection.execute(select(func.count()).where(files.c.slide.is_(None))).scalar_one(),
-            "throughput": _throughput(connection, now),
+            "throughput": rate,
+            "empty_in_s": _empty_in(connection, rate["bytes_per_s"], shut),
             "oldest_waiting_s": _oldest(connection, now),
             "last_scan_s": _age(connection, "scan", now),
             "last_reconcile_s": _age(connection, "reconcile", now),
-            "healthy": _healthy(connection, settings, now),
-            "stopped": _is_stopped(connection, settings, now),
-            "unavailable": _unavailable(connection),
             "folders": [_folder(connection, name) for name in _folders(connection, settings)],
         }
 
@@ -80,11 +87,24 @@ def _short(row: SlideRow) -> dict[str, Any]:
     }
 
 
-def _throughput(connection: Connection, now: float) -> dict[str, float | int]:
-    """Of the last hour."""
-    here = (slides.c.state == State.DONE, slides.c.finished > now - _HOUR)
-    row = connection.execute(select(func.count(), func.coalesce(func.sum(slides.c.bytes), 0)).where(*here)).one()
-    return {"slides_last_hour": int(row[0]), "bytes_last_hour": int(row[1])}
+def _throughput(connection: Connection, now: float) -> dict[str, Any]:
+    """Of the last hour; the rate over the time since the first of its slides began, None without any."""
+    c = slides.c
+    sums = (func.count(), func.coalesce(func.sum(c.bytes), 0), func.min(c.started))
+    number, size, begun = connection.execute(select(*sums).where(c.state == State.DONE, c.finished > now - _HOUR)).one()
+    rate = None if begun is None or now <= begun else round(size / (now - begun), 1)
+    return {"slides_last_hour": int(number), "bytes_last_hour": int(size), "bytes_per_s": rate}
+
+
+def _empty_in(connection: Connection, rate: float | None, shut: Closed) -> float | None:
+    """In how many seconds the queue would be empty at that rate; None where nobody knows, or nothing begins."""
+    c = slides.c
+    may = c.folder.not_in(sorted(shut.asleep | shut.paused.folders))
+    here = c.state.in_((State.READY, State.SUBMITTED, State.RUNNING, State.FAILED))
+    left = connection.execute(select(func.coalesce(func.sum(c.bytes), 0)).where(here, may)).scalar_one()
+    if shut.paused.everything or not rate:
+        return 0.0 if not left else None
+    return round(left / rate, 1)
 
 
 def _oldest(connection: Connection, now: float) -> float | None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, and_, func, or_, select
 from flows.ledger.database import alone, clock, writing
 from flows.ledger.tables import OPEN, QUEUED, State, slides
 from flows.service.dispatch import Dispatcher, EngineUnavailable
+from flows.service.pauses import call_back, closed
 from flows.settings import QUEUES, Settings
 
 log = logging.getLogger("slidemill.feed")
@@ -38,6 +39,7 @@ class Ticketed:
 def feed(engine: Engine, settings: Settings, dispatcher: Dispatcher) -> int:
     """Submit what is due. Returns how many runs were started; a run that could not be is tried again by the next call."""
     with alone(engine) as connection:
+        call_back(connection, settings)
         handed = _hand_out(connection, settings)
         unsent = _unsent(connection)
     started = 0
@@ -103,7 +105,11 @@ def _choose(connection: Connection, settings: Settings, queue: str, now: float, 
     due = or_(slides.c.state == State.READY, and_(slides.c.state == State.FAILED, slides.c.not_before <= now))
     c = slides.c
     # Folders that have less in the works go first among equals, so that one that was filled at once does not hold up others.
-    query = select(c.id, c.attempt, c.folder, c.priority, c.bytes).where(due, c.queue == queue)
+    shut = closed(connection, settings)
+    if shut.paused.everything:
+        return []
+    may = c.folder.not_in(sorted(shut.asleep | shut.paused.folders))
+    query = select(c.id, c.attempt, c.folder, c.priority, c.bytes).where(due, c.queue == queue, may)
     rows = list(connection.execute(query.order_by(c.priority.desc(), c.ready, c.id).limit(_MOST)).tuples())
     return _fairly(rows, settings, busy, room, queue)
 
