@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +27,28 @@ QUEUES = ("interactive", "scheduled", "archive")
 MAIL_BLOCK = "email-server-credentials/"
 _ADDRESS = r"^[^@\s,<>]+@[^@\s,<>]+$"
 
-_PLAIN = {"extra_forbidden": "no setting has this name", "missing": "is missing"}
+_PLAIN = {
+    "extra_forbidden": "no setting has this name",
+    "missing": "is missing",
+    "less_than_equal": "is {given}, at most {le} is possible",
+    "greater_than_equal": "is {given}, at least {ge} is needed",
+    "greater_than": "is {given}, more than {gt} is needed",
+    "string_pattern_mismatch": "{given!r} does not have the form {pattern}",
+    "literal_error": "is {given!r}; choose {expected}",
+    "int_type": "is {given!r}, a whole number is needed",
+    "int_parsing": "is {given!r}, a whole number is needed",
+    "int_from_float": "is {given!r}, a whole number is needed",
+    "float_type": "is {given!r}, a number is needed",
+    "float_parsing": "is {given!r}, a number is needed",
+    "bool_type": "is {given!r}; write true or false",
+    "bool_parsing": "is {given!r}; write true or false",
+    "string_type": "is {given!r}, a text in quotes is needed",
+    "path_type": "is {given!r}, a path in quotes is needed",
+    "tuple_type": "is {given!r}, a list in [brackets] is needed",
+    "dict_type": "is {given!r}, a table is needed",
+    "model_type": "is {given!r}, a table is needed",
+}
+"""Pydantic's kinds of faults in our words."""
 
 Queue = Literal["interactive", "scheduled", "archive"]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
@@ -243,11 +264,26 @@ def load_settings(path: Path | None, given: Mapping[str, Any] | None = None) -> 
     Raises OptionError with the first thing that is wrong, in one line.
     """
     found = find_config(path)
+    return checked({**_read(found), **(given or {})}, str(found or "settings"))
+
+
+def faults(path: Path | None) -> list[str]:
+    """Everything that is wrong with the settings, a line each; `load_settings` stops at the first."""
     try:
-        values = TomlConfigSettingsSource(Settings, toml_file=found)() if found else {}
+        found = find_config(path)
+        Settings(**_read(found))
+    except ValidationError as error:
+        return [_in_words(one) for one in error.errors()]
+    except (OptionError, ValueError) as error:
+        return [str(error)]
+    return []
+
+
+def _read(found: Path | None) -> dict[str, Any]:
+    try:
+        return TomlConfigSettingsSource(Settings, toml_file=found)() if found else {}
     except (OSError, ValueError, tomllib.TOMLDecodeError) as error:
         raise OptionError(f"settings {found}: {error}") from error
-    return checked({**values, **(given or {})}, str(found or "settings"))
 
 
 def checked(values: Mapping[str, Any], named: str) -> Settings:
@@ -255,9 +291,25 @@ def checked(values: Mapping[str, Any], named: str) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = _PLAIN.get(first["type"], first["msg"]).removeprefix("Value error, ")
-        raise OptionError(": ".join(part for part in (named, place, message) if part)) from error
+        raise OptionError(f"{named}: {_in_words(error.errors()[0])}") from error
     except ValueError as error:  # a variable that is no JSON where a list is wanted
         raise OptionError(f"settings: {error}") from error
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    """A fault with the section of its setting, in our own words."""
+    kind, about = str(fault["type"]), fault.get("ctx", {})
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if kind in _PLAIN:
+        message = _PLAIN[kind].format_map({**about, "given": fault.get("input")})
+    return ": ".join(part for part in (_place(fault["loc"]), message) if part)
+
+
+def _place(parts: Sequence[str | int]) -> str:
+    """`("folders", 1, "name")` as a person finds it in the file: the second [[folders]], name."""
+    if len(parts) > 1 and isinstance(parts[1], int):
+        name = "[[folders]]" if parts[0] == "folders" else str(parts[0])
+        return " ".join((f"{name} {parts[1] + 1}", *(str(part) for part in parts[2:])))
+    if len(parts) > 1:
+        return f"[{parts[0]}] {'.'.join(str(part) for part in parts[1:])}"
+    return str(parts[0]) if parts else ""

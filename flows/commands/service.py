@@ -54,23 +54,29 @@ def _settings(path: Path | None) -> Settings:
 
 
 @contextmanager
-def _ledger(settings: Settings) -> Generator[Engine]:
-    from flows.ledger.database import connect
-    from flows.ledger.migrate import migrate
+def _ledger(settings: Settings, *, looks: bool = False) -> Generator[Engine]:
+    """The ledger. Whoever only `looks` makes none: where there is none, it sees an empty one. Nobody here migrates one."""
+    from flows.ledger.database import connect, sqlite_file
+    from flows.ledger.migrate import migrate, require_current
 
-    engine = connect(settings.ledger_url)
+    file = sqlite_file(settings.ledger_url)
+    new = file is not None and not file.exists()
+    engine = connect("sqlite://" if new and looks else settings.ledger_url)
     try:
-        migrate(engine)
+        if new:
+            migrate(engine)
+        else:
+            require_current(engine)
         yield engine
     finally:
         engine.dispose()
 
 
 @contextmanager
-def opened(path: Path | None) -> Generator[tuple[Settings, Engine]]:
+def opened(path: Path | None, *, looks: bool = False) -> Generator[tuple[Settings, Engine]]:
     """The settings and their ledger."""
     settings = _settings(path)
-    with _ledger(settings) as engine:
+    with _ledger(settings, looks=looks) as engine:
         yield settings, engine
 
 
@@ -169,7 +175,7 @@ def status(
     from flows.reports.health import faults
     from flows.reports.status import status as found
 
-    with opened(path) as (settings, engine):
+    with opened(path, looks=True) as (settings, engine):
         value = found(engine, settings)
         wrong = faults(engine, value, int(free * 1e9)) if check else []
     if check:
@@ -195,7 +201,7 @@ def list_slides(
     unknown = sorted(set(states or ()) - set(State))
     if unknown:
         raise OptionError(f"--state {unknown[0]}: choose from {', '.join(State)}")
-    with _ledger(_settings(path)) as engine:
+    with _ledger(_settings(path), looks=True) as engine:
         value = listed(engine, text, [State(state) for state in states or ()], most)
     show(as_json, {"slides": value}, list_lines(value) if value else ["no slides"])
     return 0
@@ -213,7 +219,7 @@ def retry(
 
     if everything == (slide is not None):
         raise OptionError("retry: give one ID, or --all")
-    with _ledger(_settings(path)) as engine:
+    with _ledger(_settings(path), looks=True) as engine:
         ids = orders.retry_all(engine) if slide is None else [orders.retry_one(engine, slide)]
     show(as_json, {"queued": ids}, [f"{len(ids)} queued again"])
     return 0
@@ -224,7 +230,7 @@ def cancel(slide: Slide, path: Config = None, as_json: Json = False) -> int:
     from converter.errors import OptionError
     from flows.service import orders
 
-    with _ledger(_settings(path)) as engine:
+    with _ledger(_settings(path), looks=True) as engine:
         row = orders.one(engine, slide)
         state = orders.cancel(engine, row)
     if state is None:
@@ -269,7 +275,7 @@ def quarantine_list(path: Config = None, as_json: Json = False) -> int:
     from flows.ledger.rows import slides_in
     from flows.ledger.tables import State
 
-    with _ledger(_settings(path)) as engine, engine.connect() as connection:
+    with _ledger(_settings(path), looks=True) as engine, engine.connect() as connection:
         rows = slides_in(connection, (State.QUARANTINED,))
     keys = ("id", "folder", "path", "kind", "reason", "attempt")
     value = [{key: getattr(row, key) for key in keys} for row in rows]
@@ -280,21 +286,33 @@ def quarantine_list(path: Config = None, as_json: Json = False) -> int:
 
 @config.command("check")
 def config_check(path: Config = None, as_json: Json = False) -> int:
-    """Read the settings, say what is wrong with them or what they amount to."""
+    """Read the settings; say all that is wrong with them, and each folder's rules, options, rights and room."""
+    from flows.commands.check_text import check_lines, details
     from flows.commands.quickstart import findings
+    from flows.settings import faults
 
+    wrong = faults(path)
+    if wrong:
+        show(as_json, {"ok": False, "folders": [], "findings": wrong, "details": []}, wrong)
+        return 2
     settings = _settings(path)
-    found = findings(settings)
-    value = {"ok": not found, "folders": [folder.name for folder in settings.folders], "findings": found}
-    show(as_json, value, found or [f"{len(settings.folders)} folders; all is well"])
+    found, told = findings(settings), details(settings)
+    value = {"ok": not found, "folders": [folder.name for folder in settings.folders], "findings": found, "details": told}
+    show(as_json, value, [*check_lines(told), *(found or [f"{len(settings.folders)} folders; all is well"])])
     return 2 if found else 0
 
 
 @config.command("migrate")
 def config_migrate(path: Config = None, as_json: Json = False) -> int:
     """Bring the ledger to this version; `up` does so by itself."""
-    with _ledger(_settings(path)):
-        pass
+    from flows.ledger.database import connect
+    from flows.ledger.migrate import migrate
+
+    engine = connect(_settings(path).ledger_url)
+    try:
+        migrate(engine)
+    finally:
+        engine.dispose()
     show(as_json, {"ok": True}, ["the ledger is up to date"])
     return 0
 

@@ -36,8 +36,9 @@ def connect(url: str) -> Engine:
     """An engine for the URL; opens no connection yet. Raises OptionError."""
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        file = sqlite_file(url)
+        if file is not None:
+            _make(file)
         engine = create_engine(parsed, pool_pre_ping=True, connect_args=_arguments(parsed.get_backend_name()))
     except (ArgumentError, ImportError) as error:
         raise OptionError(f"ledger: not a database URL that can be used here: {error}") from error
@@ -47,6 +48,21 @@ def connect(url: str) -> Engine:
     elif engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _prepare_postgresql)
     return engine
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of the ledger; None where it is in no file. Raises sqlalchemy.exc.ArgumentError."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
+
+
+def _make(file: Path) -> None:
+    """Make the file and its folder where they are not there, for their owner only: names of slides may name patients."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not file.exists():
+        file.touch(mode=0o600)
 
 
 def _arguments(backend: str) -> dict[str, Any]:

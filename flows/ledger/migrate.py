@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine, column, select, table
 from sqlalchemy.exc import SQLAlchemyError
 
+from flows.ledger.database import LedgerUnavailable
+
 HEAD = "0003"
 """The newest version of the ledger: of the last file in `migrations/versions`."""
 
@@ -21,6 +23,15 @@ def migrate(engine: Engine) -> None:
     from flows.ledger.upgrade import upgrade  # Alembic takes 11 MB, which a service that lives for months need not hold
 
     upgrade(engine)
+
+
+def require_current(engine: Engine) -> None:
+    """Raises LedgerUnavailable where the ledger is of another version: looking at it changes nothing."""
+    if not _is_up_to_date(engine):
+        with engine.connect():  # where it cannot be reached at all, that is what is said
+            raise LedgerUnavailable(
+                "the ledger is of another version; start `slidemill up`, or run `slidemill config migrate`"
+            )
 
 
 def _is_up_to_date(engine: Engine) -> bool:

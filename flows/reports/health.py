@@ -28,6 +28,12 @@ def room(settings: Settings) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def free_bytes(place: Path) -> int | None:
+    """Free bytes where a folder is or would be made; None where nobody can tell."""
+    there = _existing(place)
+    return None if there is None else shutil.disk_usage(there).free
+
+
 def _existing(place: Path) -> Path | None:
     """The place, or the nearest folder above it that there is; None where it may not be looked at."""
     try:

@@ -295,7 +295,9 @@ def test_example_by_config_check(tmp_path: Path) -> None:
     path.write_text((DEPLOY / "slidemill.toml").read_text().replace("/srv/", f"{tmp_path}/"))
     (tmp_path / "slides" / "scanner-1").mkdir(parents=True)
     done = ran(sys.executable, "-m", "flows.cli", "config", "check", "--config", str(path), "--json", cwd=ROOT)
-    assert json.loads(done.stdout) == {"ok": True, "folders": ["scanner-1"], "findings": []}
+    found = json.loads(done.stdout)
+    assert [detail["name"] for detail in found.pop("details")] == ["scanner-1"]
+    assert found == {"ok": True, "folders": ["scanner-1"], "findings": []}
     assert done.returncode == 0
 
 

@@ -254,8 +254,57 @@ def test_deploying_to_no_server_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "PREFECT_API_URL" in answer(capsys, "config", "deploy", code=2)["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("status", 0), ("list", 0), ("quarantine list", 0), ("retry --all", 0), ("retry x", 2), ("cancel x", 2)],
+)
+def test_looking_makes_no_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, code: int) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("SLIDEMILL_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert run(words.split()) == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ledger_is_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("SLIDEMILL_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert run(["pause"]) == 0
+    assert run(["resume"]) == 0
+    files = list((tmp_path / "state" / "slidemill").iterdir())
+    assert {path.name.partition("-")[0] for path in files} == {"ledger.db"}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert (tmp_path / "state" / "slidemill").stat().st_mode & 0o777 == 0o700
+
+
+def test_looking_migrates_nothing(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    def version(found: str | None = None) -> str:
+        with here.engine.begin() as connection:
+            if found is not None:
+                connection.exec_driver_sql(f"update alembic_version set version_num = '{found}'")
+            return connection.exec_driver_sql("select version_num from alembic_version").scalar_one()
+
+    now = version()
+    version("0002")
+    for words in (["status"], ["list"], ["retry", "--all"], ["pause"]):
+        error = answer(capsys, *words, code=1)["error"]
+        assert error["kind"] == "ledger"
+        assert "slidemill config migrate" in error["message"]
+    assert version() == "0002"
+    version(now)
+    assert answer(capsys, "status")["counts"]["done"] == 1
+
+
 def test_config_check(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer(capsys, "config", "check")["ok"]
+    found = answer(capsys, "config", "check")
+    assert found["ok"]
+    (folder,) = found["details"]
+    assert (folder["name"], folder["rules"], folder["options"]) == ("in", {"quiet_seconds": 0.0}, {"resume": True})
+    assert folder["places"]["path"]["rights"] == "rwx"
+    assert folder["places"]["output"]["free"] > 0
+    assert run(["config", "check"]) == 0
+    assert capsys.readouterr().out.startswith(f"folder in\n  path: {here.folder} (rights rwx, ")
     shutil.rmtree(here.folder)
     assert "no folder" in answer(capsys, "config", "check", code=2)["findings"][0]
 

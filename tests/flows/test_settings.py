@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from converter.errors import OptionError
 from flows.commands.quickstart import findings, quick_settings
-from flows.settings import load_settings
+from flows.settings import faults, load_settings
 
 FOLDER = '[[folders]]\nname = "a"\npath = "{0}/in"\noutput = "{0}/out"\n'
 
@@ -59,29 +60,43 @@ def test_the_password_is_not_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("folders = 3\n", "folders"),
+        ("folders = 3\n", "folders: is 3, a list in [brackets]"),
+        ("limits = 3\n", "limits"),
+        ('[limits]\nattempts = "many"\n', "[limits] attempts: is 'many', a whole number"),
+        (FOLDER + 'hours = "8-17"\n', "[[folders]] 1: hours '8-17': write 20:00-06:00"),
         ("nonsense = 1\n", "nonsense"),
         ("[[folders\n", "x.toml"),
-        ('notify = ["slack"]\n', "notify.0"),
+        ('notify = ["slack"]\n', "notify 1: 'slack' does not have the form"),
         ('notify = ["email-server-credentials/lab"]\n', "mail_to"),
         ('mail_to = ["lab@example.org"]\n', "email-server-credentials"),
-        ('notify = ["email-server-credentials/lab"]\nmail_to = ["lab"]\n', "mail_to.0"),
-        (FOLDER + "quiet_seconds = -1\n", "folders.0.quiet_seconds"),
+        ('notify = ["email-server-credentials/lab"]\nmail_to = ["lab"]\n', "mail_to 1: 'lab' does"),
+        (FOLDER + "quiet_seconds = -1\n", "[[folders]] 1 quiet_seconds: is -1, at least 0"),
         (FOLDER + 'profile = "none-such"\n', "none-such"),
         (FOLDER + "[folders.options]\nchunk = 100\n", "power of two"),
-        (FOLDER + 'original = "delete"\n', "folders.0.original"),
+        (FOLDER + 'original = "delete"\n', "[[folders]] 1 original: is 'delete'; choose 'keep' or 'move'"),
         (FOLDER + 'original = "move"\n', "move_to"),
         (FOLDER.replace("{0}/in", "in"), "not absolute"),
         (FOLDER + FOLDER, "used twice"),
         (FOLDER + FOLDER.replace('"a"', '"b"').replace("/in", "/in/deeper"), "found twice"),
         ("[limits]\nlease_seconds = 5\n", "heartbeat_seconds"),
-        ("[limits]\nwindow = 500\n", "limits.window"),
+        ("[limits]\nwindow = 500\n", "[limits] window: is 500, at most 199"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(OptionError, match=said) as error:
+    with pytest.raises(OptionError, match=re.escape(said)) as error:
         load_settings(written(tmp_path, text))
     assert "\n" not in str(error.value)
+    assert len(faults(tmp_path / "x.toml")) == 1
+
+
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    text = FOLDER + 'original = "delete"\npriority = 5000\n[limits]\nattempts = 99\n'
+    assert faults(written(tmp_path, text)) == [
+        "[[folders]] 1 priority: is 5000, at most 1000 is possible",
+        "[[folders]] 1 original: is 'delete'; choose 'keep' or 'move'",
+        "[limits] attempts: is 99, at most 20 is possible",
+    ]
+    assert faults(written(tmp_path, FOLDER)) == []
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
