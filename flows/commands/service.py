@@ -187,29 +187,37 @@ def status(
 
 def list_slides(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Part of a path, or the first characters of an id.")] = "",
-    states: Annotated[list[str] | None, typer.Option("--state", help="Only slides in this state; may be repeated.")] = None,
+    states: Annotated[
+        list[str] | None,
+        typer.Option("--state", help="Only slides in this state; may be repeated. unknown: files, no slides."),
+    ] = None,
     most: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     path: Config = None,
     as_json: Json = False,
 ) -> int:
     """Slides with their ids and what became of each, the latest first."""
     from converter.errors import OptionError
-    from flows.commands.status_text import list_lines
+    from flows.commands.status_text import list_lines, unknown_lines
     from flows.ledger.tables import State
-    from flows.reports.status import listed
+    from flows.reports.status import listed, unknown
 
-    unknown = sorted(set(states or ()) - set(State))
-    if unknown:
-        raise OptionError(f"--state {unknown[0]}: choose from {', '.join(State)}")
+    asked = list(states or ())
+    files = asked == ["unknown"]
+    wrong = [] if files else sorted(set(asked) - set(State))
+    if wrong:
+        raise OptionError(f"--state {wrong[0]}: choose from {', '.join(State)}; or unknown, alone")
     with _ledger(_settings(path), looks=True) as engine:
-        value = listed(engine, text, [State(state) for state in states or ()], most)
-    show(as_json, {"slides": value}, list_lines(value) if value else ["no slides"])
+        value = unknown(engine, text, most) if files else listed(engine, text, [State(state) for state in asked], most)
+    lines = unknown_lines(value) if files else list_lines(value)
+    show(as_json, {"slides": value}, lines if value else ["no slides" if not files else "no such files"])
     return 0
 
 
 def retry(
     slide: Annotated[str | None, typer.Argument(metavar="ID", help="A slide, or none with --all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All failed and quarantined slides.")] = False,
+    folder: Annotated[str | None, typer.Option(help="Of those, the ones of this folder.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Of those, the ones that failed so: `damaged`, ...")] = None,
     path: Config = None,
     as_json: Json = False,
 ) -> int:
@@ -217,10 +225,11 @@ def retry(
     from converter.errors import OptionError
     from flows.service import orders
 
-    if everything == (slide is not None):
-        raise OptionError("retry: give one ID, or --all")
+    several = everything or folder is not None or kind is not None
+    if several == (slide is not None):
+        raise OptionError("retry: give one ID, or --all, --folder, --kind")
     with _ledger(_settings(path), looks=True) as engine:
-        ids = orders.retry_all(engine) if slide is None else [orders.retry_one(engine, slide)]
+        ids = orders.retry_all(engine, folder, kind) if slide is None else [orders.retry_one(engine, slide)]
     show(as_json, {"queued": ids}, [f"{len(ids)} queued again"])
     return 0
 

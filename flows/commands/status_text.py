@@ -81,6 +81,13 @@ def list_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from _table(("slide", "path", "state", "output or reason"), said, _ANY)
 
 
+def unknown_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines of a table of files that are no slides."""
+    yield from _table(
+        ("folder", "file that is no slide", "bytes"), [[r["folder"], r["path"], str(r["bytes"])] for r in rows], _ANY
+    )
+
+
 def _table(head: tuple[str, ...], rows: list[list[str]], width: int = 120) -> Iterator[str]:
     table = Table(box=None, pad_edge=False)
     for name in head:

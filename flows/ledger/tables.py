@@ -87,6 +87,9 @@ slides = Table(
     Index("slides_by_output", "output"),
 )
 
+NOT_A_SLIDE = ""
+"""What `files.slide` says of a file that is none."""
+
 files = Table(
     "files",
     metadata,

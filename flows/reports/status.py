@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from flows.ledger.database import clock
 from flows.ledger.rows import SlideRow, counts, marked, newest, slides_in
-from flows.ledger.tables import State, files, slides
+from flows.ledger.tables import NOT_A_SLIDE, State, files, slides
 from flows.reports.health import room
 from flows.service.pauses import Closed, closed
 from flows.service.process import is_locked
@@ -66,7 +66,37 @@ def _counts(by_state: Mapping[State, int]) -> dict[str, int]:
 def listed(engine: Engine, text: str, states: Sequence[State], most: int) -> list[dict[str, Any]]:
     """Slides in any of the states whose path has `text` in it, or whose id begins so; the one that changed last first."""
     with engine.connect() as connection:
-        return [_short(row) for row in newest(connection, states or tuple(State), most, text)]
+        return [_whole(row) for row in newest(connection, states or tuple(State), most, text)]
+
+
+def unknown(engine: Engine, text: str, most: int) -> list[dict[str, Any]]:
+    """Files that were looked at and are no slides, or parts of none, by folder and path: `list --state unknown`."""
+    c = files.c
+    with engine.connect() as connection:
+        here = (c.slide == NOT_A_SLIDE, c.path.contains(text, autoescape=True))
+        rows = connection.execute(
+            select(c.folder, c.path, c.size, c.since).where(*here).order_by(c.folder, c.path).limit(most)
+        )
+        keys = ("folder", "path", "bytes", "seen")
+        return [{"id": None, "state": "unknown"} | dict(zip(keys, row, strict=True)) for row in rows.tuples()]
+
+
+def _whole(row: SlideRow) -> dict[str, Any]:
+    receipt = row.receipt or {}
+    return _short(row) | {
+        "bytes": row.bytes,
+        "files": row.files,
+        "driver": row.driver,
+        "failures": row.failures,
+        "fingerprint": row.fingerprint,
+        "manifest": receipt.get("manifest"),
+        "same_as": row.same_as,
+        "seen": row.seen,
+        "ready": row.ready,
+        "started": row.started,
+        "finished": row.finished,
+        "seconds": receipt.get("seconds"),
+    }
 
 
 def _running(row: SlideRow, now: float) -> dict[str, Any]:

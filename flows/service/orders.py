@@ -55,11 +55,12 @@ def _is_removed(output: str | None) -> bool:
     return output is not None and "://" not in output and Path(output).parent.is_dir() and not Path(output).exists()
 
 
-def retry_all(engine: Engine) -> list[str]:
-    """Queue everything again that is in quarantine or waits for its next attempt."""
+def retry_all(engine: Engine, folder: str | None = None, kind: str | None = None) -> list[str]:
+    """Queue everything again that is in quarantine or waits for its next attempt; of one folder, of one kind of failure."""
     with engine.connect() as connection:
         rows = slides_in(connection, (State.QUARANTINED, State.FAILED))
-    return [row.id for row in rows if retry(engine, row)]
+    asked = [row for row in rows if folder in (None, row.folder) and kind in (None, row.kind)]
+    return [row.id for row in asked if retry(engine, row)]
 
 
 def cancel(engine: Engine, row: SlideRow) -> State | None:

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Engine, select
 
 from flows.ledger.database import alone, clock
 from flows.ledger.rows import SlideRow
-from flows.ledger.tables import State, slides
+from flows.ledger.tables import NOT_A_SLIDE, State, slides
 from flows.watching.batch import Batch
 from flows.watching.companions import Lists, is_list
-from flows.watching.compare import NOT_A_SLIDE, Known, quiet
+from flows.watching.compare import Known, quiet
 from flows.watching.grown import ENDED, earlier, ended_beside, look_again
 from flows.watching.look import Look, as_path, as_text
 from flows.watching.probe import Probed, Prober, ReaderCrashed

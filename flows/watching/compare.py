@@ -15,8 +15,6 @@ from flows.ledger.tables import OPEN, State, files, slides
 from flows.watching.look import Look
 
 _PAGE = 500
-NOT_A_SLIDE = ""
-"""What `files.slide` says of a file that is none."""
 
 
 class Known(NamedTuple):

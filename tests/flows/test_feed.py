@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flows.engine import report
 from flows.engine.report import ended
 from flows.ledger.database import clock
 from flows.ledger.tables import State, slides
@@ -143,6 +144,40 @@ def test_a_batch_ends_when_nothing_is_open_or_after_a_day(here: Bench) -> None:
     here.change("open", state=State.RUNNING)
     here.change("done", finished=now - 90_000)
     assert {row.id for row in ended(here.engine)} == {"done", "cancelled"}
+
+
+def test_a_batch_is_reported_whole(here: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables: list[tuple[str, int, str]] = []
+    told: list[str] = []
+
+    def table(key: str, table: list[dict[str, Any]], description: str) -> None:
+        tables.append((key, len(table), description))
+        assert {tuple(row) for row in table} == {("slide", "folder", "state", "kind", "bytes", "seconds", "attempts")}
+
+    def notify(_settings: object, subject: str, _body: str) -> None:
+        told.append(subject)
+
+    monkeypatch.setattr(report, "create_table_artifact", table)
+    monkeypatch.setattr(report, "notify", notify)
+    for number in range(2100):
+        add(here, f"s{number:04d}", state=State.DONE, finished=1.0 + number, receipt={"seconds": 2.5}, bytes=7)
+    assert report.report_batch(here.engine, here.settings) == 2100
+    assert tables == [
+        ("slidemill-batch", 1000, "2100 done (part 1 of 3)"),
+        ("slidemill-batch-2", 1000, "2100 done (part 2 of 3)"),
+        ("slidemill-batch-3", 100, "2100 done (part 3 of 3)"),
+    ]
+    assert told == ["slidemill: 2100 done"]
+    assert ended(here.engine) == []
+
+
+def test_what_a_batch_says_of_a_slide(here: Bench) -> None:
+    add(here, "one", state=State.DONE, finished=5.0, receipt={"seconds": 2.5}, bytes=7, attempt=2)
+    add(here, "two", state=State.QUARANTINED, finished=6.0, kind="damaged")
+    assert ended(here.engine) == [
+        report.Ended("one", "in", State.DONE, None, 7, 2.5, 2, 5.0),
+        report.Ended("two", "in", State.QUARANTINED, "damaged", 0, None, 0, 6.0),
+    ]
 
 
 def test_few_small_slides_wait_for_runs_of_their_own(tmp_path: Path) -> None:

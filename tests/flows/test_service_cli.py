@@ -254,6 +254,39 @@ def test_deploying_to_no_server_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "PREFECT_API_URL" in answer(capsys, "config", "deploy", code=2)["error"]["message"]
 
 
+def test_what_list_says_of_a_slide(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    (found,) = answer(capsys, "list", "done.svs")["slides"]
+    row = here.row("done.svs")
+    assert row.receipt is not None
+    assert found["bytes"] == (here.folder / "done.svs").stat().st_size
+    assert (found["files"], found["attempt"], found["failures"], found["driver"]) == (1, 1, 0, "aperio")
+    assert found["fingerprint"] == row.fingerprint
+    assert found["manifest"] == row.receipt["manifest"] != None  # noqa: E711
+    assert found["seen"] <= found["ready"] <= found["started"] <= found["finished"]
+    assert found["seconds"] == row.receipt["seconds"]
+
+
+def test_files_that_are_no_slides(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "--state", "unknown"]) == 0
+    assert capsys.readouterr().out == "no such files\n"
+    (here.folder / "notes.txt").write_text("abc")
+    here.scan(3)
+    (found,) = answer(capsys, "list", "--state", "unknown")["slides"]
+    assert (found["folder"], found["path"], found["state"], found["bytes"]) == ("in", "notes.txt", "unknown", 3)
+    assert answer(capsys, "list", "other", "--state", "unknown")["slides"] == []
+    assert run(["list", "--state", "unknown", "--state", "done"]) == 2
+
+
+def test_retry_of_a_folder_and_of_a_kind(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = here.row("broken.svs")
+    here.change(bad.id, state=State.QUARANTINED, kind="damaged")
+    assert answer(capsys, "retry", "--folder", "other")["queued"] == []
+    assert answer(capsys, "retry", "--kind", "network")["queued"] == []
+    assert answer(capsys, "retry", "--folder", "in", "--kind", "damaged")["queued"] == [bad.id]
+    assert run(["retry", bad.id, "--kind", "damaged"]) == 2
+    assert run(["retry"]) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [("status", 0), ("list", 0), ("quarantine list", 0), ("retry --all", 0), ("retry x", 2), ("cancel x", 2)],
