@@ -16,11 +16,13 @@ from typing import IO
 
 import numpy as np
 
+from converter.publishing.stage import failed
 from drivers.geometry import Box, Shape
 from drivers.model import Pixels
 from drivers.tiles import Tile
 
 KEPT_BYTES = 32 << 20
+_WHAT = "a temporary file of decoded pixels"
 
 
 @dataclass(slots=True)
@@ -40,13 +42,19 @@ class _Filed:
 
     @classmethod
     def of(cls, pixels: Pixels, folder: Path | None) -> _Filed:
-        """Write `pixels` as they lie in memory: interleaved channels are not copied and stay side by side."""
+        """Write `pixels` as they lie in memory: interleaved channels are not copied and stay side by side.
+
+        Raises OutputFailed.
+        """
         order = tuple(int(axis) for axis in np.argsort([-step for step in pixels.strides], kind="stable"))
         packed = np.ascontiguousarray(pixels.transpose(order))
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the block is needed
+        file = _temporary(folder)
         try:
-            packed.tofile(file)
+            file.write(packed.reshape(-1).view(np.uint8).data)  # not `tofile`, whose error has no number
             file.flush()
+        except OSError as error:
+            file.close()
+            raise failed(f"{_WHAT} cannot be written", error) from error
         except BaseException:
             file.close()
             raise
@@ -54,6 +62,13 @@ class _Filed:
 
     def read(self) -> Pixels:
         return np.memmap(self.file, self.dtype, "r", shape=self.shape).transpose(np.argsort(self.order))
+
+
+def _temporary(folder: Path | None) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError as error:
+        raise failed(f"{_WHAT} cannot be made", error) from error
 
 
 @dataclass(slots=True)

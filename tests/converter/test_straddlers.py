@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converter.errors import OutputFailed
 from converter.straddlers import Straddlers
 from drivers.geometry import Box, Shape
 from drivers.model import Pixels
@@ -99,3 +103,26 @@ def test_closing_ends_what_was_not_used_up(tmp_path: Path) -> None:
     kept = Straddlers(Shape(1, 1, 1, 4, 4), tmp_path, limit=16)
     kept.read(Tile(Box.of(Shape(*block.shape)), "key"), boxes_of(8, 4)[0], lambda _tile: block)
     kept.close()
+
+
+class Full(io.BytesIO):
+    """A file on a full disk."""
+
+    def write(self, _data: object, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("when", ["made", "written"])
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    def temporary(dir: Path) -> io.BytesIO:  # noqa: A002 - the name that `tempfile` has
+        assert dir == tmp_path
+        if when == "made":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return Full()
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", temporary)
+    block = np.ones((1, 1, 1, 8, 8), np.uint8)
+    kept, tile = Straddlers(Shape(1, 1, 1, 8, 4), tmp_path, limit=16), Tile(Box.of(Shape(*block.shape)), "key")
+    with pytest.raises(OutputFailed, match="temporary file of decoded pixels.*No space left") as raised:
+        kept.read(tile, Box(Shape(0, 0, 0, 0, 0), Shape(1, 1, 1, 8, 4)), lambda _tile: block)
+    assert raised.value.errno == errno.ENOSPC
