@@ -123,6 +123,6 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(tempfile, "TemporaryFile", temporary)
     block = np.ones((1, 1, 1, 8, 8), np.uint8)
     kept, tile = Straddlers(Shape(1, 1, 1, 8, 4), tmp_path, limit=16), Tile(Box.of(Shape(*block.shape)), "key")
-    with pytest.raises(OutputFailed, match="temporary file of decoded pixels.*No space left") as raised:
+    with pytest.raises(OutputFailed, match=r"temporary file of decoded pixels.*No space left") as raised:
         kept.read(tile, Box(Shape(0, 0, 0, 0, 0), Shape(1, 1, 1, 8, 4)), lambda _tile: block)
     assert raised.value.errno == errno.ENOSPC
