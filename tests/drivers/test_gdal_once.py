@@ -193,3 +193,17 @@ def test_jpeg_2000_cut_short_is_told(tmp_path: Path, seen: dict[str, int]) -> No
     (tmp_path / "a.jp2").write_bytes(data[: len(data) * 9 // 10])
     with pytest.raises(Damaged, match=r"a\.jp2"), open_slide(tmp_path / "a.jp2") as slide:
         level0(slide)
+
+
+@pytest.mark.parametrize("size", [(60, 80), (300, 400)])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_png_of_8_bits_that_is_cut_short(tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
+    """GDAL decodes such a picture at once where it is asked for all of it, and shows black for rows that are not there."""
+    path = tmp_path / "a.png"
+    shape = (*size, len(mode)) if len(mode) > 1 else size
+    Image.fromarray(np.random.default_rng(7).integers(1, 255, shape, dtype=np.uint8), mode).save(path)
+    data = path.read_bytes()
+    for cut in (13, 16, 40, len(data) // 4, len(data) // 2):
+        path.write_bytes(data[:-cut])
+        with pytest.raises(Damaged), open_slide(path) as slide:
+            level0(slide)
