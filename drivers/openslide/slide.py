@@ -21,6 +21,7 @@ from drivers.limits import LIMITS, check
 from drivers.model import RGB_CHANNELS, Facts, Level, PixelSize, Position, Scene, Slide
 from drivers.openslide.companions import check_whole, companions, end_missing
 from drivers.openslide.library import Library, PictureReader, RegionReader, reason
+from drivers.openslide.sakura import left_out_of
 from drivers.openslide.signs import vendor_of
 from drivers.openslide.spared import open_library
 from drivers.tiff.container import check_tiff
@@ -73,7 +74,7 @@ def open_with_library(path: Path, driver: str) -> Slide:
     try:
         slide = library.slide()
         scene, warnings = _scene(library, slide, vendor)
-        warnings += [*end_missing(path, vendor), *lost]
+        warnings += [*end_missing(path, vendor), *lost, *left_out_of(path, vendor, slide.associated_images)]
         properties = dict(slide.properties)
         raw = "\n".join(f"{key}={value}" for key, value in sorted(properties.items())) or None
         return Slide(path, driver, [path, *beside], [scene], _associated(library, slide, warnings), close, raw, warnings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import struct
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from drivers import open_slide
 from tests.made.gdal import chunk
 from tests.made.lif import Lif, element, memory_block, stored, text_block
 from tests.made.nd2 import Nd2, make_nd2
-from tests.made.openslide import MRXS, bif, make_mrxs
+from tests.made.openslide import MRXS, bif, make_mrxs, sakura
 from tests.made.svs import tissue
 
 pytestmark = pytest.mark.usefixtures("files_closed")
@@ -107,3 +109,35 @@ def test_focal_planes_of_mrxs(tmp_path: Path) -> None:
     index.write_bytes(index.read_bytes().replace(b"HIER_COUNT = 1", more, 1))
     told = [word for word in warnings_of(path) if word not in before]
     assert told == ["OpenSlide shows one of the 5 of 'Microscope focus level' of this slide"]
+
+
+SAKURA = {
+    "garbage": ("UPDATE SVScannedImageDataXPO SET Image = 'abc' WHERE OID = 1", ["label"]),
+    "empty": ("UPDATE SVScannedImageDataXPO SET Image = NULL WHERE OID = 2", ["macro"]),
+    "absent": ("DELETE FROM SVScannedImageDataXPO", ["label", "macro"]),
+    "small": ("UPDATE SVHRScanDataXPO SET ThumbnailImage = 'abc'", ["thumbnail"]),
+    "none": ("UPDATE SVSlideDataXPO SET m_labelScan = NULL, m_overviewScan = 0", []),
+    "whole": ("", []),
+}
+
+
+@pytest.mark.parametrize("case", SAKURA)
+def test_images_of_sakura_that_openslide_does_not_open(tmp_path: Path, case: str) -> None:
+    path, (change, lost) = tmp_path / "a #1.svslide", SAKURA[case]
+    sakura(path)
+    with contextlib.closing(sqlite3.connect(path)) as base:
+        base.executescript(change)
+    assert warnings_of(path) == [
+        f"the {role} image cannot be read and is left out: OpenSlide cannot open it" for role in lost
+    ]
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_focal_planes_of_sakura(tmp_path: Path, planes: int) -> None:
+    path = tmp_path / "a.svslide"
+    sakura(path)
+    with contextlib.closing(sqlite3.connect(path)) as base:
+        (header,) = base.execute("SELECT data FROM pool WHERE id = 'Header'").fetchone()
+        base.execute("UPDATE pool SET data = ? WHERE id = 'Header'", (header[:16] + struct.pack("<I", planes),))
+        base.commit()
+    assert warnings_of(path) == ([f"OpenSlide shows one of {planes} focal planes"] if planes > 1 else [])
