@@ -14,7 +14,7 @@ import numpy as np
 from drivers.associated import free_role
 from drivers.czi.directory import blocks_of
 from drivers.czi.metadata import notes_of, xml_of
-from drivers.czi.scenes import scenes_of
+from drivers.czi.scenes import scenes_of, stored_of
 from drivers.czi.segments import Region, file_header, segment
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
@@ -104,7 +104,8 @@ def _scene(content: Region, attachment: Attachment, role: str) -> tuple[Scene, i
         return _jpeg_scene(content, role), 0
     header = file_header(content)
     notes = notes_of(xml_of(content, header.metadata))
-    scenes, _ = scenes_of({0: content}, blocks_of(content, header.directory), notes, role)
+    stored, _ = stored_of(blocks_of(content, header.directory), notes, role)
+    scenes, _ = scenes_of({0: content}, stored, notes)
     return replace(scenes[0], name=role), len(scenes) - 1
 
 

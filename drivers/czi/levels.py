@@ -101,22 +101,31 @@ class Reader:
 
 def payload(region: Region, block: Block) -> tuple[int, int]:
     """(offset, length) of a sub-block's stored pixels; its own header must agree with the directory."""
-    start, metadata, count = _contents(region, block)
+    start, metadata, _, count = _contents(region, block)
     return start + metadata, count
 
 
 def metadata_of(region: Region, block: Block) -> tuple[int, int]:
     """(offset, length) of what a sub-block says of itself, an XML."""
-    start, metadata, _ = _contents(region, block)
+    start, metadata, _, _ = _contents(region, block)
     return start, metadata
 
 
-def _contents(region: Region, block: Block) -> tuple[int, int, int]:
-    """Offset of what follows the fixed part of a sub-block, bytes of metadata, bytes of pixels behind them."""
+def attachment_of(region: Region, block: Block) -> tuple[int, int]:
+    """(offset, length) of what is attached to a sub-block, behind its pixels."""
+    start, metadata, attached, count = _contents(region, block)
+    return start + metadata + count, attached
+
+
+def _contents(region: Region, block: Block) -> tuple[int, int, int, int]:
+    """Offset of what follows the fixed part of a sub-block; bytes of metadata, of its attachment, of pixels.
+
+    They lie there in the order metadata, pixels, attachment.
+    """
     head = region.read(block.position, HEADER + 16 + ENTRY.size)
     if not head.startswith(b"ZISRAWSUBBLOCK\0"):
         raise Damaged(f"there is no sub-block, but {head[:14].rstrip(bytes(1))!r}")
-    metadata, _, count = (int.from_bytes(head[i:j], "little", signed=True) for i, j in ((32, 36), (36, 40), (40, 48)))
+    metadata, attached, count = (int.from_bytes(head[i:j], "little", signed=True) for i, j in ((32, 36), (36, 40), (40, 48)))
     schema, kind, _, _, compression, _, _, _, dimensions = ENTRY.unpack_from(head, HEADER + 16)
     if (schema, kind, compression) != (b"DV", block.pixel_type, block.compression):
         raise Damaged("the directory and the sub-block contradict each other on how it is stored")
@@ -124,7 +133,7 @@ def _contents(region: Region, block: Block) -> tuple[int, int, int]:
     start = block.position + HEADER + max(256, 16 + ENTRY.size + 20 * dimensions)
     if metadata < 0 or dimensions < 0 or count < 1:
         raise Damaged(f"claims {count} bytes of pixels behind {metadata} of metadata")
-    return start, metadata, count
+    return start, metadata, max(0, attached), count
 
 
 def build_level(parts: Mapping[int, Region], blocks: Sequence[Block], frame: Frame, factor: int, fill: float) -> Level:

@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from drivers.associated import associated_images
+from drivers.associated import associated_images, free_role
 from drivers.czi.claims import settled_level
 from drivers.czi.directory import OTHERS, Block
 from drivers.czi.levels import Frame, build_level
@@ -40,6 +40,21 @@ class Group:
     others: tuple[tuple[str, int], ...]
     """Dimension and start, for dimensions that take several values in the file."""
     blocks: Sequence[Block]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the file holds of a scene."""
+
+    name: str
+    group: Group
+    by_factor: Mapping[int, Sequence[Block]]
+    """Its blocks; 1: of full resolution."""
+
+    @classmethod
+    def of(cls, group: Group, name: str) -> Stored:
+        """Raises Damaged where nothing is stored at full resolution."""
+        return cls(name, group, _by_factor(group, name))
 
 
 def groups_of(blocks: Sequence[Block], warnings: list[str]) -> list[Group]:
@@ -76,9 +91,13 @@ def phases_of(parts: Mapping[int, Region], blocks: Sequence[Block], notes: Notes
         groups = groups_of(members, [])
         for number, group in enumerate(groups):
             role = f"phase-{phase}" if len(groups) == 1 else f"phase-{phase}-{number}"
-            makers[role] = partial(_scene, parts, group, notes, role, None)
+            makers[role] = partial(_phase, parts, group, notes, role)
     warnings: list[str] = []
     return associated_images(makers, warnings), warnings
+
+
+def _phase(parts: Mapping[int, Region], group: Group, notes: Notes, role: str) -> Scene:
+    return _scene(parts, Stored.of(group, role), notes, None)
 
 
 def _first_phase(blocks: Sequence[Block]) -> list[Block]:
@@ -88,12 +107,64 @@ def _first_phase(blocks: Sequence[Block]) -> list[Block]:
     return [b for b in blocks if b.others[0] == first[b.scene, b.c]]
 
 
-def scenes_of(parts: Mapping[int, Region], blocks: Sequence[Block], notes: Notes, stem: str) -> tuple[list[Scene], list[str]]:
-    """(scenes, warnings) of a file."""
+def stored_of(blocks: Sequence[Block], notes: Notes, stem: str) -> tuple[list[Stored], list[str]]:
+    """(scenes of a file in the order of their names, warnings)."""
     warnings: list[str] = []
     groups = groups_of(blocks, warnings)
-    names = _names(groups, notes, stem)
-    return [_scene(parts, g, notes, name, warnings) for g, name in zip(groups, names, strict=True)], warnings
+    return [Stored.of(g, name) for g, name in zip(groups, _names(groups, notes, stem), strict=True)], warnings
+
+
+def scenes_of(parts: Mapping[int, Region], stored: Sequence[Stored], notes: Notes) -> tuple[list[Scene], list[str]]:
+    """(scenes, warnings)."""
+    warnings: list[str] = []
+    return [_scene(parts, one, notes, warnings) for one in stored], warnings
+
+
+def reduced_of(parts: Mapping[int, Region], stored: Sequence[Stored], notes: Notes) -> tuple[dict[str, Scene], list[str]]:
+    """(planes that are stored reduced and not in full, as images of their own, by role; warnings on them)."""
+    makers: dict[str, Callable[[], Scene]] = {}
+    warnings: list[str] = []
+    for one in stored:
+        for factor, members in _only_reduced(one.by_factor).items():
+            role = free_role(f"reduced-{factor}", makers)
+            makers[role] = partial(_reduced, parts, Stored(role, one.group, {factor: members}), notes)
+            planes = len({(b.t, b.c, b.z) for b in members})
+            words = f"{planes} planes are stored reduced by {factor} and not in full"
+            warnings.append(f"scene {one.name!r}: {words}: --associated {role} writes them")
+    return associated_images(makers, warnings), warnings
+
+
+def _only_reduced(by_factor: Mapping[int, Sequence[Block]]) -> dict[int, list[Block]]:
+    """By factor, the blocks of planes that no finer level has."""
+    known: set[tuple[int, int, int]] = set()
+    found: dict[int, list[Block]] = {}
+    for factor in sorted(by_factor):
+        blocks = [b for b in by_factor[factor] if (b.t, b.c, b.z) not in known]
+        known |= {(b.t, b.c, b.z) for b in blocks}
+        if factor > 1 and blocks:
+            found[factor] = blocks
+    return found
+
+
+def _reduced(parts: Mapping[int, Region], stored: Stored, notes: Notes) -> Scene:
+    """Blocks of one reduced level as an image of its own, with its own pixel size."""
+    ((factor, blocks),) = stored.by_factor.items()
+    frame = Frame.of(blocks)
+
+    def levels(fill: float) -> list[Level]:
+        kept, told = settled_level(parts, sorted(blocks, key=_order), frame, factor)
+        if kept is None:
+            raise Damaged("; ".join(told))
+        return [replace(build_level(parts, kept, frame, factor, fill), scale=1.0)]
+
+    scene = _described(stored, frame, notes, levels)
+    y, x = (None if um is None else um * factor for um in (scene.pixel_size.y_um, scene.pixel_size.x_um))
+    return replace(scene, pixel_size=replace(scene.pixel_size, y_um=y, x_um=x))
+
+
+def _order(block: Block) -> int:
+    """Later ones cover earlier ones; those without a place in the mosaic come last."""
+    return block.mosaic if block.mosaic >= 0 else _LAST
 
 
 def _names(groups: Sequence[Group], notes: Notes, stem: str) -> list[str]:
@@ -112,16 +183,24 @@ def _names(groups: Sequence[Group], notes: Notes, stem: str) -> list[str]:
     return names
 
 
-def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, warnings: list[str] | None) -> Scene:
-    """The scene of a group; without `warnings` nothing is told, and nothing read of its single planes."""
+def _scene(parts: Mapping[int, Region], stored: Stored, notes: Notes, warnings: list[str] | None) -> Scene:
+    """The scene; without `warnings` nothing is told, and nothing read of its single planes."""
+    full = stored.by_factor[1]
+    frame = Frame.of(full)
+    told = (stored.name, [] if warnings is None else warnings)
+    scene = _described(stored, frame, notes, partial(_levels, parts, stored.by_factor, frame, told))
+    return scene if warnings is None else with_planes(scene, parts, full, frame)
+
+
+def _described(stored: Stored, frame: Frame, notes: Notes, levels: Callable[[float], list[Level]]) -> Scene:
+    """What the file says of a scene, with its levels; `levels` makes them, with the fill value."""
+    group = stored.group
     kind = pixel_type(group.pixel_type)
-    by_factor = _by_factor(group, name)
-    frame = Frame.of(by_factor[1])
     described = [notes.channels[c] for c in sorted(frame.channels) if 0 <= c < len(notes.channels)]
     rgb = kind.samples >= 3 and frame.shape.c == kind.samples
-    scene = Scene(
-        name=name,
-        levels=_levels(parts, by_factor, frame, _fill(kind, described), (name, [] if warnings is None else warnings)),
+    return Scene(
+        name=stored.name,
+        levels=levels(_fill(kind, described)),
         rgb=rgb,
         channels=_SAMPLES[: kind.samples] if rgb else _channels(frame, notes, kind),
         pixel_size=notes.pixel_size,
@@ -132,7 +211,6 @@ def _scene(parts: Mapping[int, Region], group: Group, notes: Notes, name: str, w
         facts=notes.facts,
         alpha=3 if rgb and kind.samples == 4 else None,
     )
-    return scene if warnings is None else with_planes(scene, parts, by_factor[1], frame)
 
 
 def _by_factor(group: Group, name: str) -> Mapping[int, Sequence[Block]]:
@@ -162,15 +240,15 @@ def _levels(
     parts: Mapping[int, Region],
     by_factor: Mapping[int, Sequence[Block]],
     frame: Frame,
-    fill: float,
     report: tuple[str, list[str]],
+    fill: float,
 ) -> list[Level]:
     """Levels from fine to coarse. Those that lack planes, or are no smaller than the finer one, are left out."""
     name, warnings = report
     planes = {(b.t, b.c, b.z) for b in by_factor[1]}
     levels: list[Level] = []
     for factor in sorted(by_factor):
-        blocks = sorted(by_factor[factor], key=lambda b: b.mosaic if b.mosaic >= 0 else _LAST)
+        blocks = sorted(by_factor[factor], key=_order)
         blocks = [b for b in blocks if (b.t, b.c, b.z) in planes]
         kept, told = settled_level(parts, blocks, frame, factor)
         warnings.extend(f"scene {name!r}: {warning}" for warning in told)

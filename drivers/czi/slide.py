@@ -13,8 +13,9 @@ from pathlib import Path
 
 from drivers.czi.attachments import associated_of
 from drivers.czi.directory import Block, blocks_of
+from drivers.czi.masks import masks_of
 from drivers.czi.metadata import notes_of, xml_of
-from drivers.czi.scenes import phases_of, scenes_of
+from drivers.czi.scenes import phases_of, reduced_of, scenes_of, stored_of
 from drivers.czi.segments import Region, file_header, region_of
 from drivers.czi.times import time_stamps_s, with_times
 from drivers.errors import Damaged, Incomplete, Unsupported
@@ -54,9 +55,13 @@ def _slide(path: Path, files: _Files) -> Slide:
         raise Incomplete(f"has no sub-block directory: {words}")
     blocks, xml = blocks_of(region, header.directory), xml_of(region, header.metadata)
     parts, notes = _parts(path, blocks, files), notes_of(xml)
-    scenes, warnings = scenes_of(parts, blocks, notes, path.stem)
+    stored, hidden = stored_of(blocks, notes, path.stem)
+    scenes, told = scenes_of(parts, stored, notes)
     associated, lost = associated_of(region, header.attachments)
     phases, unread = phases_of(parts, blocks, notes)
+    reduced, lacking = reduced_of(parts, stored, notes)
+    masks, masked = masks_of(parts, {one.name: one.by_factor for one in stored})
+    warnings = [*hidden, *told, *unread, *lacking, *masked, *lost]
     stamps = time_stamps_s(region, header.attachments)
     if header.pending:
         warnings.append("the file says that a change of it was begun and not finished")
@@ -65,10 +70,10 @@ def _slide(path: Path, files: _Files) -> Slide:
         driver="czi",
         files=[source.path for source in files.sources.values()],
         scenes=[with_times(scene, stamps) for scene in scenes],
-        associated={**phases, **associated},
+        associated={**phases, **reduced, **masks, **associated},
         close=files.close,
         raw_metadata=xml,
-        warnings=[*warnings, *unread, *lost],
+        warnings=warnings,
     )
 
 

@@ -50,6 +50,7 @@ class Block:
     """Stored bytes instead of the encoded pixels."""
     note: bytes = b"<METADATA/>"
     """What the sub-block says of itself."""
+    attached: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ def _segment(name: bytes, data: bytes) -> bytes:
 
 def _subblock(block: Block, position: int) -> bytes:
     note, data = block.note, encode(block)
-    head = struct.pack("<iiq", len(note), 0, len(data)) + _entry(block, position)
-    return _segment(b"ZISRAWSUBBLOCK", head.ljust(256, b"\0") + note + data)
+    head = struct.pack("<iiq", len(note), len(block.attached), len(data)) + _entry(block, position)
+    return _segment(b"ZISRAWSUBBLOCK", head.ljust(256, b"\0") + note + data + block.attached)
 
 
 def czi_bytes(czi: Czi) -> bytes:
