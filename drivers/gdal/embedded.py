@@ -18,7 +18,7 @@ from drivers.files import ByteSource
 from drivers.gdal.bitmap import Bitmap, bitmap_of
 from drivers.gdal.jp2 import SYCC, is_plain, is_untiled
 from drivers.gdal.kinds import CODESTREAM, Kind
-from drivers.gdal.multi import multi_picture
+from drivers.gdal.multi import markers
 from drivers.limits import LIMITS
 from drivers.pictures.jpeg2000 import has_reduced_chroma
 
@@ -39,7 +39,6 @@ class Embedded:
     icc: bytes | None = None
     per_m: tuple[float, float] | None = None
     """Pixels per metre along y and x."""
-    frames: int = 1
     progressive: bool = False
     at_once: bool = False
     """JPEG 2000 of one tile, in colours that are shown as stored."""
@@ -63,7 +62,7 @@ class Embedded:
 def embedded(source: ByteSource, kind: Kind) -> Embedded:
     """What `source` carries; damage in it is not told, since the pixels do not depend on it."""
     found = Embedded()
-    read = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "JP2OpenJPEG": _jp2, "GIF": _gif, "BMP": _bmp}.get(kind.driver)
+    read = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "JP2OpenJPEG": _jp2, "BMP": _bmp}.get(kind.driver)
     if read is not None:
         with contextlib.suppress(DriverError, struct.error, zlib.error, ValueError, IndexError):
             read(source, found)
@@ -91,8 +90,17 @@ def profile(icc: bytes | None, channels: int) -> tuple[bytes | None, str | None]
     return None, "the ICC profile is for other colours than those shown and was dropped"
 
 
-def _jpeg(source: ByteSource, found: Embedded) -> None:
-    for marker, body in _markers(source):
+def jpeg_carries(source: ByteSource, start: int) -> Embedded:
+    """What the JPEG that begins at byte `start` carries."""
+    found = Embedded()
+    with contextlib.suppress(DriverError, struct.error, IndexError):
+        _jpeg(source, found, start)
+    found.icc = b"".join(part for _, part in sorted(found.icc_parts.items())) or None
+    return found
+
+
+def _jpeg(source: ByteSource, found: Embedded, start: int = 0) -> None:
+    for marker, _, body in markers(source, start):
         if marker in _PROGRESSIVE:
             found.progressive = True
         elif marker == 0xE1 and body.startswith(b"Exif\0\0") and found.exif is None:
@@ -103,25 +111,10 @@ def _jpeg(source: ByteSource, found: Embedded) -> None:
             and sum(map(len, found.icc_parts.values())) < LIMITS.icc_bytes
         ):
             found.icc_parts[body[12]] = body[14:]
-        elif marker == 0xE2 and body.startswith(b"MPF\0"):
-            found.frames = multi_picture(body[4:])
         elif marker == 0xE0 and body.startswith(b"JFIF\0"):
             unit, x, y = struct.unpack(">BHH", body[7:12])
             scale = {1: 1 / 0.0254, 2: 100.0}.get(unit)
             found.per_m = None if scale is None or not x or not y else (y * scale, x * scale)
-
-
-def _markers(source: ByteSource) -> Iterator[tuple[int, bytes]]:
-    at = 2
-    for _ in range(_CHUNKS):
-        lead, marker, size = struct.unpack(">BBH", source.read(at, 4))
-        if lead != 0xFF or marker in (0xDA, 0xD9) or size < 2:
-            return
-        if marker == 0xFF:
-            at += 1
-            continue
-        yield marker, source.read(at + 4, size - 2) if 0xE0 <= marker <= 0xEF else b""
-        at += 2 + size
 
 
 def _png(source: ByteSource, found: Embedded) -> None:
@@ -133,8 +126,6 @@ def _png(source: ByteSource, found: Embedded) -> None:
             return
         if name == b"tRNS" and colors is not None and size == 2 * colors:
             found.clear = tuple(value & mask for value in struct.unpack(f">{colors}H", source.read(at + 8, size)))
-        elif name == b"acTL" and size >= 4:  # APNG
-            found.frames = max(1, int.from_bytes(source.read(at + 8, 4), "big"))
         elif name == b"eXIf" and size <= LIMITS.metadata_bytes:
             found.exif = source.read(at + 8, size)
         elif name == b"iCCP" and size <= LIMITS.icc_bytes:
@@ -156,29 +147,7 @@ def _webp(source: ByteSource, found: Embedded) -> None:
             found.exif = source.read(at + 8, size).removeprefix(b"Exif\0\0")
         elif name == b"ICCP" and size <= LIMITS.icc_bytes:
             found.icc = source.read(at + 8, size)
-        elif name == b"ANMF":
-            found.frames += 1
         at += 8 + size + size % 2
-
-
-def _gif(source: ByteSource, found: Embedded) -> None:
-    """Counts the pictures of an animation (GIF89a, section 20)."""
-    flags = source.read(10, 1)[0]
-    at, frames = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0), 0
-    for _ in range(_CHUNKS):
-        lead = source.read(at, 1)[0]
-        if lead == 0x21:
-            at += 2
-        elif lead == 0x2C:
-            frames += 1
-            own = source.read(at + 9, 1)[0]
-            at += 11 + (3 << (own & 7) + 1 if own & 0x80 else 0)
-        else:
-            break
-        while size := source.read(at, 1)[0]:
-            at += 1 + size
-        at += 1
-    found.frames = max(1, frames)
 
 
 def _bmp(source: ByteSource, found: Embedded) -> None:

@@ -17,6 +17,7 @@ from drivers.gdal.chroma import chroma_level
 from drivers.gdal.dataset import Handles, Source, environment, open_dataset
 from drivers.gdal.embedded import Embedded, embedded, pixel_size_um, profile
 from drivers.gdal.exif import Exif, exif_of
+from drivers.gdal.further import animation_of, first_picture, further_pictures
 from drivers.gdal.ground import ground_size
 from drivers.gdal.jp2 import require_shown
 from drivers.gdal.kinds import Kind
@@ -70,6 +71,11 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     kind, bitmap = picture.source.kind, picture.kept.bitmap
     if bitmap is not None:
         return _spooled(picture, driver, bitmap_level(picture.source, bitmap))
+    animation = animation_of(picture.file, kind)
+    further = further_pictures(picture.file, kind, animation)
+    picture.warnings += further.warnings
+    if kind.driver == "WEBP" and animation is not None:
+        return replace(_spooled(picture, driver, first_picture(picture.source, animation)), associated=further.scenes)
     try:
         dataset = open_dataset(picture.source)
     except Damaged:
@@ -87,11 +93,9 @@ def _slide(picture: _Picture, driver: str) -> Slide:
     finally:
         dataset.close()
     levels = [level, *_overviews(picture, bands, base, count)]
-    if picture.kept.frames > 1:
-        picture.warnings.append(f"only the first of {picture.kept.frames} pictures in the file is read")
     slide = _made(picture, driver, _Shown(bands, levels, stored, raw))
     beside = {} if mask is None else {"mask": Scene("mask", [mask], False, (Channel(),))}
-    return replace(slide, associated=beside)
+    return replace(slide, associated={**beside, **further.scenes})
 
 
 @dataclass(frozen=True, slots=True)

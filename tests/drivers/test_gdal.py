@@ -393,7 +393,9 @@ def test_animations_show_their_first_picture(tmp_path: Path) -> None:
     frames = [Image.fromarray(picture(seed)).quantize(32) for seed in (60, 61, 62)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     with open_slide(tmp_path / "a.gif") as slide:
-        assert slide.warnings == ["only the first of 3 pictures in the file is read"]
+        assert slide.warnings == [
+            "the first picture is shown, and the file holds 2 further pictures: --associated picture-2,picture-3 writes them"
+        ]
         np.testing.assert_array_equal(level0(slide), shown(tmp_path / "a.gif"))
 
 
