@@ -110,6 +110,18 @@ def levels_of(ets: Ets, image: Image, axes: Axes) -> tuple[list[Level], list[str
     return levels, warnings
 
 
+def outside(ets: Ets, image: Image) -> int:
+    """How many tiles of full resolution lie outside the size that the tags state.
+
+    At reduced levels there are such in sound files too, since sizes are rounded.
+    """
+    if image.size is None:
+        return 0
+    at = ets.coordinates[ets.coordinates[:, -1] == 0] if ets.header.pyramid else ets.coordinates
+    down, across = -(-image.size[0] // ets.header.tile_height), -(-image.size[1] // ets.header.tile_width)
+    return int(((at[:, 0] >= across) | (at[:, 1] >= down)).sum())
+
+
 def _size(ets: Ets, image: Image, finest: NDArray[np.bool_]) -> tuple[int, int]:
     """(height, width) of level 0: by the tag; by the tiles where there is none."""
     if not finest.any():
@@ -147,7 +159,7 @@ Rows = NDArray[np.int32]
 def _rows(ets: Ets, axes: Axes, chosen: NDArray[np.int64], size: tuple[int, int]) -> tuple[Rows, list[str]]:
     """(row of the tile table by place (t, c, z, y, x), warnings); -1 where none is stored.
 
-    Tiles outside the level are ignored.
+    Tiles outside the level are ignored; of full resolution `outside` counts them.
     """
     header = ets.header
     check("the number of channels", axes.channels * header.components, LIMITS.channels)

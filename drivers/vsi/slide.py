@@ -18,7 +18,7 @@ from drivers.tiff.container import check_tiff
 from drivers.vsi.ets import Ets, read_ets
 from drivers.vsi.frames import chosen, frame_files, unnamed_folders
 from drivers.vsi.images import MACRO, OVERVIEW, Image, images_of
-from drivers.vsi.levels import axes_of, channels_of, levels_of
+from drivers.vsi.levels import axes_of, channels_of, levels_of, outside
 from drivers.vsi.tags import Node, read_tags
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class _Set:
     sources: list[ByteSource] = field(default_factory=list[ByteSource])
     tiff: OpenTiff | None = None
     warnings: list[str] = field(default_factory=list[str])
+    beside: dict[str, Scene] = field(default_factory=dict[str, Scene])
+    """Images with the tiles that lie outside the size of theirs, by role."""
 
     def open(self, path: Path) -> ByteSource:
         source = open_source(path)
@@ -98,6 +100,7 @@ def _slide(files: _Set, driver: str) -> Slide:
         raise lost[0] if lost else Unsupported(f"{path.name}: lists no image with pixels")
     paths = [s.path for s in files.sources]
     raw = "\n".join(_lines(root, "")) or None
+    associated = {**files.beside, **associated}
     return Slide(path, driver, paths, _apart(scenes), associated, files.close, raw, files.warnings)
 
 
@@ -144,7 +147,7 @@ def _external(files: _Set, image: Image, ets: Ets) -> Scene:
     channels, rgb = channels_of(image, axes, ets.header.components)
     z = next((d.z_step_um for d in image.dimensions if d.z_step_um is not None), None)
     bits = ets.header.dtype.itemsize * 8
-    return Scene(
+    scene = Scene(
         name=image.name or files.path.stem,
         levels=levels,
         rgb=rgb,
@@ -156,6 +159,25 @@ def _external(files: _Set, image: Image, ets: Ets) -> Scene:
         significant_bits=image.bits if image.bits and image.bits < bits and ets.header.dtype.kind in "ui" else None,
         facts=image.facts,
     )
+    _keep_outside(files, image, ets, scene)
+    return scene
+
+
+def _keep_outside(files: _Set, image: Image, ets: Ets, scene: Scene) -> None:
+    """Keep an image of all tiles beside the one of the size that the tags state, where some lie outside it; and say so."""
+    count = outside(ets, image)
+    if not count:
+        return
+    words = f"{count} tiles of {scene.name!r} lie outside the size that its tags state"
+    role = _role(image)
+    role = free_role("all-tiles" if role is None else f"{role}-all-tiles", files.beside)
+    try:
+        levels, _ = levels_of(ets, replace(image, size=None), axes_of(ets, image))
+    except DriverError as error:
+        files.warnings.append(f"{words} and are left out: {error}")
+        return
+    files.beside[role] = replace(scene, name=role, levels=levels[:1])
+    files.warnings.append(f"{words}: --associated {role} writes the image with them")
 
 
 def _frames(files: _Set, image: Image) -> list[Ets]:

@@ -125,6 +125,32 @@ def test_without_the_tag_the_tiles_give_the_size(tmp_path: Path) -> None:
         assert slide.scenes[0].shape[3:] == (320, 256)
 
 
+@pytest.mark.parametrize(
+    ("states", "count"), [((300, 203), 0), ((310, 250), 0), ((256, 203), 4), ((300, 100), 10), ((1, 1), 19)]
+)
+@pytest.mark.parametrize(("kind", "role"), [(0, "all-tiles"), (4, "focus-map-all-tiles")])
+def test_tiles_outside_the_stated_size_are_told_and_kept(
+    tmp_path: Path, states: tuple[int, int], count: int, kind: int, role: str
+) -> None:
+    """5 x 4 tiles of 64 x 64 for 300 x 203 pixels; the levels are built for the size that is stated."""
+    plain = replace(COLOUR, compression=PNG, pixels=COLOUR.pixels[:1], name="first", index=3)
+    stack = replace(plain, kind=kind, states=states, name="40x", index=1)
+    with open_slide(make_vsi(tmp_path / "a.vsi", Vsi((stack, plain)))) as slide:
+        told = [word for word in slide.warnings if "outside" in word]
+        words = (
+            f"{count} tiles of '40x' lie outside the size that its tags state: --associated {role} writes the image with them"
+        )
+        assert told == ([words] if count else [])
+        assert (role in slide.associated) == bool(count)
+        scene = slide.associated["focus-map"] if kind else slide.scenes[0]
+        shown = whole(scene.levels[0])
+        np.testing.assert_array_equal(shown[..., :300, :203], stack.pixels[0][..., : states[0], : states[1]])
+        if count:
+            found = whole(slide.associated[role].levels[0])
+            assert found.shape[3:] == (320, 256)
+            np.testing.assert_array_equal(found[..., :300, :203], stack.pixels[0])
+
+
 @pytest.mark.parametrize("order", [(T, Z, C, None), (C, Z, T, None), (Z, C, T, None), (C, T, Z, None)])
 def test_the_tags_say_which_axis_is_which(tmp_path: Path, order: tuple[int | None, ...]) -> None:
     with open_slide(make_vsi(tmp_path / "a.vsi", Vsi((replace(FIVE, order=order),)))) as slide:

@@ -94,6 +94,8 @@ class Stack:
     """Channels in a wavelength or phase axis, which `order` names besides C."""
     names: tuple[str, ...] = ("DAPI", "FITC", "Cy3", "Cy5")
     sized: bool = True
+    states: tuple[int, int] | None = None
+    """(height, width) that the tags give where they are wrong."""
     scale: tuple[float, float] = (0.25, 0.25)
 
 
@@ -143,7 +145,7 @@ def _shift(plain: Path, tree: bytes, path: Path) -> None:
 
 
 def _image(stack: Stack) -> Field:
-    height, width = stack.pixels[0].shape[3:]
+    height, width = stack.states or stack.pixels[0].shape[3:]
     boundary = [Field(2053, (0, 0, width, height), RECT)] if stack.sized else []
     frame = [Field(2018, inside=[*boundary, Field(20005, 1, BOOL)])]
     if stack.page is not None:
