@@ -10,7 +10,7 @@ from converter.options import Options
 from drivers.model import Slide
 
 KNOWN_ROLES = ("thumbnail", "macro", "label", "overview", "preview")
-_OF_THE_SPECIMEN = re.compile(r"(thumbnail|map|mask|palette-16|phase|reduced|all-tiles|labels)(-.*)?")
+_OF_THE_SPECIMEN = re.compile(r"(thumbnail|map|mask|palette|phase|reduced|all-tiles|labels)(-.*)?")
 """Roles that show neither the label nor text. Others may: overlays of DICOM hold names, and of a page without a description
 nothing is known."""
 

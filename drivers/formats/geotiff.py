@@ -45,10 +45,11 @@ def _geographic(path: Path, head: bytes) -> bool:
 def open_slide(path: Path) -> Slide:
     """Open a GeoTIFF; one scene."""
     from drivers.gdal.slide import open_picture
+    from drivers.tiff.palette import with_palette
 
     check_tiff(path)
     try:
-        return open_picture(path, GEOTIFF, DRIVER.name)
+        return with_palette(path, open_picture(path, GEOTIFF, DRIVER.name))
     except Unsupported as error:
         raise OutsideKind(str(error)) from error
 

@@ -56,6 +56,17 @@ class WithExtras:
 
 
 @dataclass(frozen=True, slots=True)
+class WithoutExtras:
+    """Converts the first `count` samples; the others are not shown."""
+
+    convert: Callable[[Pixels], Pixels]
+    count: int
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        return self.convert(pixels[..., : self.count])
+
+
+@dataclass(frozen=True, slots=True)
 class Strongest:
     """A grey value stored in a false colour: the largest of those samples that carry it."""
 

@@ -14,6 +14,7 @@ from drivers.pictures.color import (
     Inverted,
     Palette,
     WithExtras,
+    WithoutExtras,
     YCbCr,
     cmyk_to_rgb,
     deep_palette_of,
@@ -203,12 +204,23 @@ def _palette(page: TiffPage) -> Samples:
 
 
 def deep_palette(page: TiffPage) -> Samples | None:
-    """The samples of a page of palette colours with the 16 bits of the palette; None where 8 tell all."""
+    """The colours of a page of palette colours with the 16 bits of the palette; None where 8 tell all.
+
+    Further samples, which have bits of their own, are not among them.
+    """
     colormap = tag(page, 320)
-    if _photometric(page) != PALETTE or colormap is None or page.samplesperpixel != 1:
+    if not has_palette(page) or colormap is None:
         return None
     table = deep_palette_of(colormap)
-    return None if table is None else _converted(page, 1, Palette(table), np.dtype("u2"))
+    if table is None:
+        return None
+    convert = WithoutExtras(Palette(table), 1)
+    return Samples(3, np.dtype("u2"), rgb=True, convert=convert, whole=True, described=RGB_CHANNELS)
+
+
+def has_palette(page: TiffPage) -> bool:
+    """Whether its first sample is an index of colours."""
+    return _photometric(page) == PALETTE
 
 
 def _converted(page: TiffPage, stored: int, convert: Convert, dtype: np.dtype[Any]) -> Samples:

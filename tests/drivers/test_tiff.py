@@ -212,6 +212,21 @@ def test_a_palette_of_16_bits_is_told_and_can_be_asked_for(tmp_path: Path, made:
             np.testing.assert_array_equal(slide.associated["palette-16"].read_block(), colormap.T[indices])
 
 
+def test_a_palette_of_16_bits_beside_an_alpha(tmp_path: Path) -> None:
+    """The image has the colours in 8 bits, and its alpha; the one beside it the colours alone, in 16."""
+    colormap, pixels = noise((3, 256), "u2"), noise((20, 30, 2), "u1", 5)
+    tags = grey_tags(20, 30, t258=(3, [8, 8]), t262=(3, [3]), t277=(3, [2]), t279=(4, [1200])) | {
+        320: (3, colormap.ravel().tolist()),
+        338: (3, [2]),
+    }
+    with open_slide(write_raw(tmp_path / "a.tif", [(tags, pixels.tobytes())])) as slide:
+        shown = slide.scenes[0].read_block()
+        np.testing.assert_array_equal(shown[..., :3], colormap.T[pixels[..., 0]] >> 8)
+        np.testing.assert_array_equal(shown[..., 3], pixels[..., 1])
+        assert any("--associated palette-16" in word for word in slide.warnings)
+        np.testing.assert_array_equal(slide.associated["palette-16"].read_block(), colormap.T[pixels[..., 0]])
+
+
 def test_palette_of_old_writers_holds_bytes(tmp_path: Path) -> None:
     colormap = noise((3, 256), "u1").astype("u2")
     tags = grey_tags(1, 256, t262=(3, [3])) | {320: (3, colormap.ravel().tolist())}
