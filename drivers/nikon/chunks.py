@@ -21,7 +21,7 @@ SIGNATURE = b"ND2 FILE SIGNATURE CHUNK NAME01!"
 _MAP_AT_END = b"ND2 CHUNK MAP SIGNATURE 0000001!"
 _MAP = b"ND2 FILEMAP SIGNATURE NAME 0001!"
 _FRAME = b"ImageDataSeq|"
-_MASKS = re.compile(rb"CustomDataSeq\|(RleZipBinarySequence[^|!]*)\|")
+_MASKS = re.compile(rb"CustomDataSeq\|(RleZipBinarySequence[^|!]*)\|(\d+)!(.{16})", re.DOTALL)
 """Binary layers: masks that were drawn or computed in NIS-Elements, a chunk for each frame."""
 STAMP = 8
 """A frame's data begin with its time."""
@@ -29,8 +29,8 @@ _HEADER = struct.Struct("<4sIQ")
 _MAP_BYTES = 1 << 30
 
 
-def frames_of(source: ByteSource) -> tuple[dict[int, int], list[str]]:
-    """(offset of the chunk of every frame by its number, warnings).
+def frames_of(source: ByteSource) -> tuple[dict[int, int], dict[str, dict[int, int]], list[str]]:
+    """(offset of the chunk of every frame by its number, of every mask by its layer and frame, warnings).
 
     The map names chunks in the order in which they were written and says of none that it replaces another: Damaged where
     two frames of one number differ.
@@ -44,12 +44,20 @@ def frames_of(source: ByteSource) -> tuple[dict[int, int], list[str]]:
     check("the length of the chunk map", length, _MAP_BYTES)
     data = source.read(start, length)
     kept, warnings = settled(dict.fromkeys(_entries(data)), Claims(_number, _name, partial(_same, source)))
-    masks = len(set(_MASKS.findall(data)))
-    if masks:
-        warnings.append(
-            f"{masks} binary layers (masks of NIS-Elements) are left out: export them as images of their own to keep them"
-        )
-    return dict(kept), warnings
+    return dict(kept), _layers(data, warnings), warnings
+
+
+def _layers(data: bytes, warnings: list[str]) -> dict[str, dict[int, int]]:
+    """The chunks of the masks, by layer and frame. A layer of which two chunks claim one frame is left out, with a word."""
+    found: dict[str, dict[int, int]] = {}
+    twice: set[str] = set()
+    for tag, number, place in _MASKS.findall(data):
+        at = int.from_bytes(place[:8], "little")
+        name = tag.decode("latin-1")
+        if found.setdefault(name, {}).setdefault(int(number), at) != at:
+            twice.add(name)
+    warnings += [f"the binary layer {name} is left out: two of its masks claim one frame" for name in sorted(twice)]
+    return {name: chunks for name, chunks in found.items() if name not in twice}
 
 
 def _entries(data: bytes) -> Iterator[tuple[int, int]]:

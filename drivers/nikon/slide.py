@@ -21,6 +21,7 @@ from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
 from drivers.metadata.times import interval_of
 from drivers.model import RGB_CHANNELS, Scene, Slide
+from drivers.nikon.binary import layer_names, layer_scenes
 from drivers.nikon.chunks import MAGIC, frames_of
 from drivers.nikon.frames import Frame, level_of
 from drivers.nikon.metadata import (
@@ -52,7 +53,7 @@ def open_slide(path: Path) -> Slide:
 def _slide(path: Path, source: ByteSource) -> Slide:
     if source.read(0, 4) != MAGIC:
         raise Unsupported("is ND2 of the old kind (JPEG 2000): save it anew with NIS-Elements")
-    chunks, repeats = frames_of(source)
+    chunks, layers, repeats = frames_of(source)
     try:
         from nd2 import ND2File
     except ImportError as error:
@@ -60,18 +61,26 @@ def _slide(path: Path, source: ByteSource) -> Slide:
     with ND2File(path) as file:
         frame = _frame(file)
         scenes = _scenes(path, source, file, (frame, chunks))
+        numbered = {
+            str(place): (scene, numbers) for scene, (place, numbers) in zip(scenes, _sorted(file, chunks), strict=True)
+        }
+        masks, told = layer_scenes(source, layers, layer_names(file), numbered)
         beyond = sum(number >= math.prod(loop.count for loop in file.experiment) for number in chunks)
         description, described = file.text_info.get("description"), bool(channels(file))
     lacking = sum(len(scene.levels[0].index.gaps()) > 0 for scene in scenes)
     warnings = [] if described else ["the metadata of channels, objective and pixel size cannot be read"]
     warnings += [f"{lacking} scenes lack frames that were never written"] if lacking else []
-    warnings += [*repeats, *([f"{beyond} frames lie beyond the loops of the metadata and are left out"] if beyond else [])]
+    warnings += [
+        *repeats,
+        *told,
+        *([f"{beyond} frames lie beyond the loops of the metadata and are left out"] if beyond else []),
+    ]
     return Slide(
         path=path,
         driver="nd2",
         files=[path],
         scenes=scenes,
-        associated={},
+        associated=masks,
         close=source.close,
         raw_metadata=description or None,
         warnings=warnings,
@@ -105,9 +114,9 @@ def _scenes(path: Path, source: ByteSource, file: ND2File, stored: tuple[Frame, 
     described = RGB_CHANNELS if rgb else channels_of(file, frame.components)
     bits = file.attributes.bitsPerComponentSignificant
     magnification, facts = objective_of(file)
-    places, names = _places(file, chunks), _names(file)
+    places, names = _sorted(file, chunks), _names(file)
     scenes: list[Scene] = []
-    for position, numbers in sorted(places.items()):
+    for position, numbers in places:
         first = frame_of(file, numbers[Shape(0, 0, 0, 0, 0)])
         planes = planes_of(file, numbers, 1 if rgb else frame.components)
         scenes.append(
@@ -126,6 +135,10 @@ def _scenes(path: Path, source: ByteSource, file: ND2File, stored: tuple[Frame, 
             )
         )
     return scenes
+
+
+def _sorted(file: ND2File, chunks: dict[int, int]) -> list[tuple[int, dict[Shape, int]]]:
+    return sorted(_places(file, chunks).items())
 
 
 def _places(file: ND2File, chunks: dict[int, int]) -> dict[int, dict[Shape, int]]:

@@ -15,7 +15,6 @@ from PIL import Image
 from drivers import open_slide
 from tests.made.gdal import chunk
 from tests.made.lif import Lif, element, memory_block, stored, text_block
-from tests.made.nd2 import Nd2, make_nd2
 from tests.made.openslide import MRXS, bif, make_mrxs, sakura
 from tests.made.svs import tissue
 
@@ -83,20 +82,6 @@ def test_jpegs_of_several_pictures(tmp_path: Path, count: int) -> None:
         struct.pack_into(f"{order}I", data, at + 4 + place + 16, 0x010001)
         path.write_bytes(data)
         assert warnings_of(path) == [told([3])]
-
-
-def test_binary_layers_of_nd2(tmp_path: Path) -> None:
-    path = make_nd2(tmp_path / "a.nd2", Nd2(np.zeros((2, 10, 12, 1), "u2")))
-    assert not any("binary" in word for word in warnings_of(path))
-    data = path.read_bytes()
-    at = int.from_bytes(data[-8:], "little")
-    entry = b"CustomDataSeq|RleZipBinarySequence_1_v1|%d!" + struct.pack("<QQ", 4096, 1)
-    length = int.from_bytes(data[at + 8 : at + 16], "little") + 2 * (len(entry) - 1)
-    start = at + 16 + int.from_bytes(data[at + 4 : at + 8], "little")
-    added = b"".join(entry.replace(b"%d", b"%d" % i) for i in range(2))
-    head = data[at : at + 8] + struct.pack("<Q", length) + data[at + 16 : start]
-    path.write_bytes(data[:at] + head + added + data[start:])
-    assert [word for word in warnings_of(path) if word.startswith("1 binary layers (masks of NIS-Elements) are left out")]
 
 
 def test_focal_planes_of_bif(tmp_path: Path) -> None:

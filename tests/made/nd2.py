@@ -44,6 +44,8 @@ class Nd2:
     """Attributes that are wrong."""
     again: Mapping[int, Image] | None = None
     """Frames that are stored a second time, by their number."""
+    masks: Mapping[str, Mapping[int, Image]] | None = None
+    """Binary layers: by name, then frame, an array of labels (height, width)."""
 
 
 def variant(name: str, value: Any) -> bytes:
@@ -79,6 +81,36 @@ def frame_data(nd2: Nd2, number: int) -> bytes:
     rows = frame.reshape(frame.shape[0], -1).view(np.uint8)
     raw = np.pad(rows, ((0, 0), (0, nd2.pad))).tobytes()
     return struct.pack("<d", number) + (zlib.compress(raw) if nd2.deflated else raw)
+
+
+def mask_data(labels: Image) -> bytes:
+    """Four bytes, and a zlib stream of the runs of each label."""
+    height, width = labels.shape
+    objects = b""
+    found = [int(label) for label in np.unique(labels) if label]
+    for label in found:
+        rows = b""
+        inside = np.pad((labels == label).astype(np.int8), ((0, 0), (1, 1)))
+        there = [int(y) for y in np.flatnonzero(inside.any(axis=1))]
+        for y in there:
+            starts, stops = (np.flatnonzero(np.diff(inside[y]) == step) for step in (1, -1))
+            rows += struct.pack("<2I", y, len(starts))
+            rows += b"".join(struct.pack("<2I", a, b - a) for a, b in zip(starts, stops, strict=True))
+        objects += struct.pack("<9I", label, 0, there[0], width - 1, there[-1], len(rows), len(there), 0, 0) + rows
+    head = struct.pack("<7I", 3, width, height, len(found), len(objects), 0, 0)
+    return b"\0\0\0\0" + zlib.compress(head + objects)
+
+
+def mask_chunks(masks: Mapping[str, Mapping[int, Image]]) -> list[tuple[bytes, bytes]]:
+    """The masks of all layers, and the chunk that names the layers."""
+    tags = [f"RleZipBinarySequence_{i}_v1" for i in range(1, len(masks) + 1)]
+    layers = {f"i{i:010}": {"wsName": name, "wsFileTag": tag} for i, (name, tag) in enumerate(zip(masks, tags, strict=True))}
+    stored = [
+        (f"CustomDataSeq|{tag}|{number}!".encode(), mask_data(labels))
+        for tag, frames in zip(tags, masks.values(), strict=True)
+        for number, labels in frames.items()
+    ]
+    return [*stored, (b"CustomDataVar|BinaryMetadata_v1!", variant("BinaryMetadata_v1", layers))]
 
 
 def spectrum(wavelength: float) -> dict[str, Any]:
@@ -142,6 +174,7 @@ def make_nd2(path: Path, nd2: Nd2) -> Path:
     text = {"TextInfoItem_5": nd2.description, "TextInfoItem_14": "NIS-Elements 5"}
     chunks += [(b"ImageTextInfoLV!", variant("SLxImageTextInfo", text))]
     chunks += [(b"CustomData|AcqTimesCache!", np.arange(count, dtype="<f8").tobytes())]
+    chunks += mask_chunks(nd2.masks) if nd2.masks else []
     out = bytearray(
         struct.pack("<IIQ", 0x0ABECEDA, 32, 64) + b"ND2 FILE SIGNATURE CHUNK NAME01!" + b"Ver3.0".ljust(64, b"\0")
     )
