@@ -30,6 +30,7 @@ _ADDRESS = r"^[^@\s,<>]+@[^@\s,<>]+$"
 _PLAIN = {
     "extra_forbidden": "no setting has this name",
     "missing": "is missing",
+    "too_short": "is too short, at least {min_length} characters are needed",
     "less_than_equal": "is {given}, at most {le} is possible",
     "greater_than_equal": "is {given}, at least {ge} is needed",
     "greater_than": "is {given}, more than {gt} is needed",
@@ -49,6 +50,8 @@ _PLAIN = {
     "model_type": "is {given!r}, a table is needed",
 }
 """Pydantic's kinds of faults in our words."""
+_SECRET = ("password", "ledger")
+"""Never shown."""
 
 Queue = Literal["interactive", "scheduled", "archive"]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400)]
@@ -177,6 +180,8 @@ class Settings(BaseSettings):
     """Address of a Prefect API (`http://host:4200/api`); default: `slidemill up` starts its own server."""
     port: Annotated[int, Field(ge=1, le=65535)] = 4200
     """Port of the own server, on loopback. Written down it is that one or none; else that of the last time, or a free one."""
+    password: Annotated[SecretStr, Field(min_length=8)] | None = None
+    """Whoever opens the own server's pages or asks its API must give it, as user slidemill; default: none is asked for."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Prometheus metrics are served here, on loopback."""
     notify: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")], ...] = ()
@@ -301,7 +306,8 @@ def _in_words(fault: Mapping[str, Any]) -> str:
     kind, about = str(fault["type"]), fault.get("ctx", {})
     message = str(fault["msg"]).removeprefix("Value error, ")
     if kind in _PLAIN:
-        message = _PLAIN[kind].format_map({**about, "given": fault.get("input")})
+        given = "..." if fault["loc"][0] in _SECRET else fault.get("input")
+        message = _PLAIN[kind].format_map({**about, "given": given})
     return ": ".join(part for part in (_place(fault["loc"]), message) if part)
 
 

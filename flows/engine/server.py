@@ -16,6 +16,8 @@ import psutil
 from flows.service.dispatch import EngineUnavailable
 
 HOST = "127.0.0.1"
+USER = "slidemill"
+"""Whom the server's password belongs to."""
 _START_S = 180.0
 
 
@@ -86,6 +88,11 @@ def server_environment(state: Path, port: int) -> dict[str, str]:
         # certificates, 15 ms and 0.7 MB each.
         "PREFECT_API_TLS_INSECURE_SKIP_VERIFY": "true",
     }
+
+
+def access(password: str) -> dict[str, str]:
+    """What makes the server ask for a password (basic authentication), and its clients give it."""
+    return dict.fromkeys(("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"), f"{USER}:{password}")
 
 
 def api_url(port: int) -> str:

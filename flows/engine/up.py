@@ -25,6 +25,7 @@ from flows.engine.logs import keep_small
 from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, ONE_MACHINE, SERVER_ONLY, SLIDE_POOL
 from flows.engine.server import (
     ServerEnded,
+    access,
     api_url,
     choose_port,
     is_anybody_there,
@@ -181,7 +182,9 @@ class Service:
 
     def _start_server_at(self, port: int) -> dict[str, str]:
         self.api, self.port = api_url(port), port
-        environment = self._environment(SERVER_ONLY | server_environment(self.settings.state, port))
+        password = self.settings.password
+        guarded = {} if password is None else access(password.get_secret_value())
+        environment = self._environment(SERVER_ONLY | server_environment(self.settings.state, port) | guarded)
         self.say("starting the Prefect server (the first start takes up to a minute)")
         self._start_template(environment)
         server = self._child("the Prefect server", Entry.SERVER, environment, [str(port)])

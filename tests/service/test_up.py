@@ -118,6 +118,23 @@ def parts(up: psutil.Process) -> dict[str, psutil.Process]:
     return found
 
 
+def test_a_password(service: Service, tmp_path: Path) -> None:
+    text = service.config.read_text()
+    service.config.write_text(f'password = "correct horse"\n{text}')
+    address = start(service)
+    make_toy(service.folder / "in" / "a.toy", Toy())
+    service.wait_until("a.toy", State.DONE)
+    filters = f"{address}/api/flow_runs/filter"
+    assert httpx.post(filters, json={}).status_code == 401
+    assert httpx.post(filters, json={}, auth=("slidemill", "wrong")).status_code == 401
+    assert httpx.post(filters, json={}, auth=("slidemill", "correct horse")).status_code == 200
+    assert (
+        httpx.post(filters, json={}, auth=("slidemill", "correct horse"), headers={"Host": "evil.example"}).status_code == 400
+    )
+    logs = [path.read_text() for path in (service.folder / "state" / "logs").iterdir()]
+    assert not any("correct horse" in text for text in [*logs, (service.folder / "up.log").read_text()])
+
+
 def test_parts_of_up_are_killed(service: Service) -> None:
     """Each part of `up` in turn: it is started again, and slides go on."""
     start(service)
