@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,7 +157,8 @@ def _serve(
     service = Service(settings, config_file, say, begin, tells=sys.stderr.isatty(), until_empty=until_empty)
 
     def stop(_signal: int, _frame: object) -> None:
-        service.stop.set()
+        # On a thread: this one may be at the event's lock, and would wait for itself.
+        threading.Thread(target=service.stop.set).start()
 
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, stop)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -252,6 +253,21 @@ def test_submit_of_a_folder_ends_with_a_total(here: Bench, made: Made, capsys: p
 def test_deploying_to_no_server_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     os.environ.pop("PREFECT_API_URL", None)
     assert "PREFECT_API_URL" in answer(capsys, "config", "deploy", code=2)["error"]["message"]
+
+
+def test_a_signal_in_the_moment_the_service_looks_for_one(here: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looking(service: Service) -> int:
+        with service.stop._cond:  # as `wait` holds it for a moment
+            signal.raise_signal(signal.SIGTERM)
+        return 0 if service.stop.wait(60) else 1
+
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Service, "run", looking)
+    try:
+        assert run(["up", "--config", str(here.place / "slidemill.toml")]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
 
 
 def test_what_list_says_of_a_slide(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,8 @@ from flows.commands import converting
 def main() -> None:
     """Run the command line that is named."""
     files, marker = int(sys.argv[1]), Path(sys.argv[2])
-    interrupted, lock, counted = threading.Event(), threading.Lock(), [0]
+    # No event: a handler that sets one while this thread looks at it would wait for itself.
+    interrupted, lock, counted = list[bool](), threading.Lock(), [0]
 
     def standing(write: Any) -> Any:
         def held(*arguments: Any, **named: Any) -> Any:
@@ -32,16 +33,16 @@ def main() -> None:
             if stands:
                 marker.touch()
             if counted[0] >= files:
-                while marker.exists() and not interrupted.wait(0.01):
-                    pass
+                while marker.exists() and not interrupted:
+                    time.sleep(0.01)
                 # Or all would be written before anyone looks at the interrupt.
-                time.sleep(0.02 if interrupted.is_set() else 0)
+                time.sleep(0.02 if interrupted else 0)
             return write(*arguments, **named)
 
         return held
 
     def interrupt(_signal: int, _frame: object) -> None:
-        interrupted.set()
+        interrupted.append(True)
         raise KeyboardInterrupt
 
     for stage in (LocalStage, ObjectStage):
