@@ -25,7 +25,7 @@ SERVER_ONLY = {
 }
 """Environment of servers: a run of scan and reconcile a minute would fill the database. The ledger keeps what counts."""
 ONE_MACHINE = {
-    "PREFECT_WORKER_QUERY_SECONDS": "10",
+    "PREFECT_WORKER_QUERY_SECONDS": "15",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "60",

@@ -27,6 +27,7 @@ from sqlalchemy import Engine, update
 
 from converter.convert import directly
 from flows.engine.dispatcher import PrefectDispatcher, reaching_prefect
+from flows.engine.heap import give_back
 from flows.engine.missed import forget_missed
 from flows.engine.names import CONVERT, RECONCILE, SCAN
 from flows.engine.poke import poke
@@ -50,6 +51,8 @@ _ARTIFACT_S = 10.0
 _OVERLAP_S = 60.0
 """A run goes on for this long after its time, for the next one to take over."""
 _TURN_S = 60.0
+_LONG_S = 0.1
+"""A look that took longer has read the ledger."""
 _LEAST_S = 0.1
 
 
@@ -66,6 +69,8 @@ def scan() -> None:
 
         def look() -> None:
             found = scan_once(engine, settings, prober, memory=memory)
+            if found.seconds > _LONG_S:
+                give_back()  # of all that the ledger knows
             if found.ready or found.refused:
                 get_run_logger().info("%d slides are ready, %d refused", len(found.ready), len(found.refused))
             _hand_out(engine, settings, dispatcher)

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.engine.forked import Entry, Request, requested
+from flows.engine.heap import share
 
 _IMPORTED = ("flows.engine.runs", "flows.engine.deploy", "prefect.flow_engine", "prefect.server.api.server")
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
-_M_ARENA_MAX, _HEAPS = -8, 2
 _QUESTION_S = 10.0
 
 log = logging.getLogger("slidemill.template")
@@ -181,7 +181,7 @@ def _engine(arguments: Sequence[str]) -> int:
 def _server(arguments: Sequence[str]) -> int:
     from flows.engine.serve import serve
 
-    _share_heaps()
+    share()
     serve(int(arguments[0]))
     return 0
 
@@ -189,15 +189,8 @@ def _server(arguments: Sequence[str]) -> int:
 def _workers(arguments: Sequence[str]) -> int:
     from flows.engine.workers import run
 
-    _share_heaps()
+    share()
     return run(arguments)
-
-
-def _share_heaps() -> None:
-    """For a process of many threads that rest: the C library gives each a heap of its own, and keeps what it once held."""
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def _deploy(_arguments: Sequence[str]) -> int:

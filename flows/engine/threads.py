@@ -20,7 +20,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from flows.engine import stopping
 
-_ASKED_S = 10.0
+_ASKED_S = 30.0
 
 log = logging.getLogger("slidemill.threads")
 
