@@ -101,7 +101,8 @@ def test_up_is_stopped_and_started_again(service: Service) -> None:
     assert service.up.returncode == 0
     assert not of_the_service(service)
     rows = service.rows()
-    assert {row.state for row in rows} <= {State.READY, State.SUBMITTED}, "a slide is not given back"
+    given_back = {row.state for row in rows} <= {State.READY, State.SUBMITTED}
+    assert given_back, f"{[(row.path, row.state, row.kind, row.reason) for row in rows]}\n{service.story()}"
     assert start(service) == address
     for name in ("slow.toy", "next.toy"):
         assert service.wait_until(name, State.DONE).failures == 0
