@@ -22,7 +22,16 @@ from flows.engine.forked import SOCKET as TEMPLATE_SOCKET
 from flows.engine.forked import Entry, is_listening, sockets
 from flows.engine.guard import Guard
 from flows.engine.logs import keep_small
-from flows.engine.names import CONTROL_LIMIT, CONTROL_POOL, EVERYWHERE, ONE_MACHINE, SERVER_ONLY, SLIDE_POOL
+from flows.engine.names import (
+    CONTROL_LIMIT,
+    CONTROL_POOL,
+    EVERYWHERE,
+    ONE_MACHINE,
+    RECONCILE,
+    SCAN,
+    SERVER_ONLY,
+    SLIDE_POOL,
+)
 from flows.engine.server import (
     ServerEnded,
     access,
@@ -39,12 +48,14 @@ from flows.ledger.rows import slides_in
 from flows.ledger.tables import State
 from flows.reports.ending import Ending
 from flows.reports.news import News
+from flows.service import turns
 from flows.service.dispatch import EngineUnavailable
 from flows.service.process import pid_here
 from flows.settings import CONFIG_VARIABLE, Settings
 
 _LOOK_S = 0.5
-_DRAIN_S = 20.0
+_DRAIN_S = 45.0
+_STOPPING = "stopping"
 _TRIES_S = 5.0
 _NEWS_S = 2.0
 _LOGS_S = 10.0
@@ -248,6 +259,7 @@ class Service:
     def _end(self, engine: Engine) -> None:
         """Those who hand out work, then slides, each of which gives its row back, then the server they report to."""
         self.say("stopping")
+        self._hold_turns(engine)
         for child in self.children:
             child.pause()  # what was handed out is not begun; slides are processes of their own
         self._drain(engine)
@@ -256,7 +268,14 @@ class Service:
         for child in (self.server, self.template):
             if child is not None:
                 child.stop(signal.SIGINT, 10.0)
+        self._hold_turns(engine, leave=True)
         self.say("stopped; what was under way begins again with the next start")
+
+    def _hold_turns(self, engine: Engine, *, leave: bool = False) -> None:
+        """Nobody looks any more while all ends: a look would take slides whose processes are just being ended for lost."""
+        for job in (SCAN, RECONCILE):
+            with suppress(SQLAlchemyError):
+                (turns.leave if leave else turns.take)(engine, job, _STOPPING)
 
     def _drain(self, engine: Engine) -> None:
         signalled: set[int] = set()
