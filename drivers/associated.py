@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Container, Mapping
 
 from drivers.errors import DriverError, Unreadable
@@ -33,6 +34,11 @@ def left_out(role: str, error: DriverError) -> str:
     """The words for an image that cannot be read."""
     text = str(error).removeprefix(f"{role} image: ")
     return f"the {role} image cannot be read and is left out: {text}"
+
+
+def role_of(*words: str) -> str:
+    """A role of words that a file states: their letters and digits, in lower case, with hyphens between."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
 
 
 def free_role(role: str, taken: Container[str]) -> str:

@@ -5,13 +5,12 @@ Format: ZEISS, "ZISRAW (CZI) File Format", attachment segments: a header of 256 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from drivers.associated import free_role
+from drivers.associated import free_role, role_of
 from drivers.czi.directory import blocks_of
 from drivers.czi.metadata import notes_of, xml_of
 from drivers.czi.scenes import scenes_of, stored_of
@@ -86,7 +85,7 @@ def associated_of(region: Region, offset: int) -> tuple[dict[str, Scene], list[s
 
 
 def _role(attachment: Attachment) -> str:
-    return "attachment-" + (re.sub(r"[^a-z0-9]+", "-", attachment.name.lower()).strip("-") or "unnamed")
+    return role_of("attachment", role_of(attachment.name) or "unnamed")
 
 
 def content_of(region: Region, attachment: Attachment) -> Region:

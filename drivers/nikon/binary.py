@@ -5,7 +5,6 @@ Layout: nd2 (BSD-3), `_binary.py`: a zlib stream of runs. A pixel holds the numb
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from collections.abc import Hashable, Mapping
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drivers.associated import free_role
+from drivers.associated import free_role, role_of
 from drivers.errors import Damaged
 from drivers.files import ByteSource
 from drivers.geometry import Shape
@@ -71,7 +70,7 @@ def layer_scenes(
                 more += 1
                 continue
             words = ["binary", *([place] if len(scenes) > 1 else []), name]
-            role = free_role(re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-"), found)
+            role = free_role(role_of(*words), found)
             found[role] = _scene(role, scene, _Reader(source, tag, chunks, numbers, (scene.shape.y, scene.shape.x)))
             warnings.append(_TOLD.format(name, role))
     return found, [*warnings, *([f"{more} more binary layers (masks of NIS-Elements) are left out"] if more else [])]

@@ -5,9 +5,9 @@ Facts: ngff.openmicroscopy.org, "labels" metadata.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from drivers.associated import free_role, role_of
 from drivers.errors import DriverError
 from drivers.zarrstore.files import joined
 from drivers.zarrstore.node import Group, as_list, read_group
@@ -35,7 +35,8 @@ def labels_of(images: Sequence[Group]) -> tuple[dict[str, Group], list[str]]:
             continue
         for name, group in own:
             if len(found) < _MOST:
-                found[_role(image if len(images) > 1 else None, name, found)] = group
+                words = ["labels", *([image.key] if len(images) > 1 else []), name]
+                found[free_role(role_of(*words), found)] = group
             else:
                 more += 1
     if more:
@@ -59,12 +60,3 @@ def _below(image: Group) -> list[tuple[str, Group]] | None:
 
 def _shown(image: Group) -> str:
     return joined(image.key, _FOLDER) + "/"
-
-
-def _role(image: Group | None, name: str, taken: dict[str, Group]) -> str:
-    words = ["labels", *([image.key] if image is not None else []), name]
-    role = re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
-    number = 2
-    while role in taken:
-        role, number = f"{role.removesuffix(f'-{number - 1}')}-{number}", number + 1
-    return role
