@@ -18,9 +18,9 @@ from drivers.czi.segments import Region, file_header, segment
 from drivers.errors import Damaged, DriverError, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Channel, Level, Pixels, Scene
+from drivers.model import RGB_CHANNELS, Channel, Pixels, Scene
 from drivers.pictures.jpeg import check_jpeg, frame_size
-from drivers.tiles import Grid
+from drivers.pictures.whole import whole_level
 
 ROLES = {"label": "label", "slidepreview": "preview", "preview": "preview", "thumbnail": "thumbnail", "prescan": "overview"}
 _ATTACHMENTS = 65_000
@@ -123,7 +123,7 @@ def _jpeg_scene(content: Region, role: str) -> Scene:
         return _decoded(content.read(0, content.size)).transpose(2, 0, 1)[None, :, None]
 
     rgb = samples == 3
-    level = Level(shape, np.dtype(np.uint8), Grid(shape, shape), read, shape, 255 if rgb else 0, 1.0, "jpeg", interleaved=rgb)
+    level = whole_level(shape, np.dtype(np.uint8), read, "jpeg")
     return Scene(role, [level], rgb, RGB_CHANNELS if rgb else (Channel(),))
 
 

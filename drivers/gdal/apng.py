@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,11 +13,11 @@ import numpy as np
 from drivers.errors import Damaged
 from drivers.files import ByteSource
 from drivers.gdal.animation import Animation, Canvas, Left, Part, uncovered
+from drivers.gdal.chunks import png_chunks
 from drivers.limits import LIMITS, check
 from drivers.model import Pixels
 from drivers.pictures.color import opaque
 
-_CHUNKS = 200_000
 _LEFT = {1: Left.CLEARED, 2: Left.RESTORED}
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _WITH_ALPHA = {4, 6}
@@ -99,7 +98,7 @@ def apng_pictures(source: ByteSource) -> Animation | None:
 def _collected(source: ByteSource) -> _Found:
     head = source.read(24, 5)
     found = _Found(_Samples(head[0], head[1], head[2:]))
-    for name, start, stop in _chunks(source):
+    for name, start, stop in png_chunks(source):
         if name in (b"IDAT", b"fdAT"):
             if not found.animated:
                 break  # acTL comes first
@@ -124,21 +123,6 @@ def _told(found: _Found, name: bytes, data: bytes) -> None:
             found.whole = True
         case _:
             pass
-
-
-def _chunks(source: ByteSource) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start and stop of the contents) of the whole chunks."""
-    at = 8
-    for _ in range(_CHUNKS):
-        if at + 12 > source.size:
-            return
-        size, name = struct.unpack(">I4s", source.read(at, 8))
-        if at + 12 + size > source.size:
-            return
-        yield name, at + 8, at + 8 + size
-        if name == b"IEND":
-            return
-        at += 12 + size
 
 
 def _part(source: ByteSource, samples: _Samples, frame: _Frame) -> Part:

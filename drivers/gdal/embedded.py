@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from drivers.errors import DriverError
 from drivers.files import ByteSource
 from drivers.gdal.bitmap import Bitmap, bitmap_of
+from drivers.gdal.chunks import png_chunks, riff_chunks
 from drivers.gdal.jp2 import SYCC, is_plain, is_untiled
 from drivers.gdal.kinds import CODESTREAM, Kind
 from drivers.gdal.multi import markers
@@ -118,36 +119,29 @@ def _jpeg(source: ByteSource, found: Embedded, start: int = 0) -> None:
 
 
 def _png(source: ByteSource, found: Embedded) -> None:
-    at, mask = 8, (1 << source.read(24, 1)[0]) - 1
+    mask = (1 << source.read(24, 1)[0]) - 1
     colors = {0: 1, 2: 3}.get(source.read(25, 1)[0])
-    for _ in range(_CHUNKS):
-        size, name = struct.unpack(">I4s", source.read(at, 8))
-        if name == b"IEND":
-            return
+    for name, at, stop in png_chunks(source):
+        size = stop - at
         if name == b"tRNS" and colors is not None and size == 2 * colors:
-            found.clear = tuple(value & mask for value in struct.unpack(f">{colors}H", source.read(at + 8, size)))
+            found.clear = tuple(value & mask for value in struct.unpack(f">{colors}H", source.read(at, size)))
         elif name == b"eXIf" and size <= LIMITS.metadata_bytes:
-            found.exif = source.read(at + 8, size)
+            found.exif = source.read(at, size)
         elif name == b"iCCP" and size <= LIMITS.icc_bytes:
-            packed = source.read(at + 8, size).partition(b"\0")[2][1:]
+            packed = source.read(at, size).partition(b"\0")[2][1:]
             found.icc = zlib.decompressobj().decompress(packed, LIMITS.icc_bytes + 1)
         elif name == b"pHYs" and size == 9:
-            x, y, unit = struct.unpack(">IIB", source.read(at + 8, 9))
+            x, y, unit = struct.unpack(">IIB", source.read(at, 9))
             found.per_m = (y, x) if unit == 1 else None
-        at += 12 + size
 
 
 def _webp(source: ByteSource, found: Embedded) -> None:
-    at = 12
-    for _ in range(_CHUNKS):
-        if at + 8 > source.size:
-            return
-        name, size = struct.unpack("<4sI", source.read(at, 8))
+    for name, at, stop in riff_chunks(source, 12, source.size):
+        size = stop - at
         if name == b"EXIF" and size <= LIMITS.metadata_bytes:
-            found.exif = source.read(at + 8, size).removeprefix(b"Exif\0\0")
+            found.exif = source.read(at, size).removeprefix(b"Exif\0\0")
         elif name == b"ICCP" and size <= LIMITS.icc_bytes:
-            found.icc = source.read(at + 8, size)
-        at += 8 + size + size % 2
+            found.icc = source.read(at, size)
 
 
 def _bmp(source: ByteSource, found: Embedded) -> None:

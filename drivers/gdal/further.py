@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -30,10 +29,11 @@ from drivers.gdal.spool import Spool
 from drivers.gdal.webp import webp_pictures
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
-from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, Pixels, Scene
+from drivers.model import ALPHA, RGB_CHANNELS, Channel, Pixels, Scene
+from drivers.pictures.in_memory import decoded_jpeg
 from drivers.pictures.jpeg import EOI, check_end
 from drivers.pictures.orient import oriented
-from drivers.tiles import Grid
+from drivers.pictures.whole import whole_level
 
 _MOST = 1000
 """Further pictures that are offered; of more the number is told."""
@@ -106,15 +106,11 @@ def _displayed(animation: Animation, index: int, role: str) -> Scene:
     channels = (*colors, ALPHA) if animation.clear else colors
     alpha = len(colors) if animation.clear else None
     shape = Shape(1, len(channels), 1, canvas.height, canvas.width)
-    level = _level(shape, canvas.dtype, _Displayed(animation, index, len(channels)), 255 if rgb else 0)
+    level = whole_level(shape, canvas.dtype, _Displayed(animation, index, len(channels)), "none")
     bits = canvas.most.bit_length()
     return Scene(
         role, [level], rgb, channels, alpha=alpha, significant_bits=bits if bits < canvas.dtype.itemsize * 8 else None
     )
-
-
-def _level(shape: Shape, dtype: np.dtype[Any], read: Callable[[Hashable], Pixels], fill: int) -> Level:
-    return Level(shape, dtype, Grid(shape, shape), read, shape, fill, 1.0, "none", interleaved=shape.c > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +140,7 @@ def _stored(source: ByteSource, listed: Listed) -> Scene:
     check("the number of bytes of the picture, decoded at once", height * width * components, LIMITS.tile_bytes)
     rgb = components == 3
     shape = Shape(1, components, 1, height, width)
-    level = _level(shape, np.dtype("u1"), _Jpeg(source, listed.start, stop, shape), 255 if rgb else 0)
+    level = whole_level(shape, np.dtype("u1"), _Jpeg(source, listed.start, stop, shape), "jpeg")
     kept = jpeg_carries(source, listed.start)
     icc, _ = profile(kept.icc, components)
     level = oriented(level, exif_of(kept.exif).orientation)
@@ -161,15 +157,6 @@ class _Jpeg:
     shape: Shape
 
     def __call__(self, _: Hashable) -> Pixels:
-        import imagecodecs
-
         data = self.source.read(self.start, self.stop - self.start)
         check_end(data)
-        try:
-            pixels: Any = imagecodecs.jpeg8_decode(data)
-        except (imagecodecs.Jpeg8Error, ValueError) as error:
-            raise Damaged(f"it cannot be decoded: {str(error)[:100]}") from error
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        if pixels.shape != (self.shape.y, self.shape.x, self.shape.c):
-            raise Damaged(f"it decodes to {pixels.shape}")
-        return pixels.transpose(2, 0, 1)[None, :, None]
+        return decoded_jpeg("it", data, self.shape)

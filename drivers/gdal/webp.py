@@ -12,10 +12,10 @@ import numpy as np
 from drivers.errors import Damaged
 from drivers.files import ByteSource
 from drivers.gdal.animation import Animation, Canvas, Left, Part, uncovered
+from drivers.gdal.chunks import riff_chunks
 from drivers.model import Pixels
 from drivers.pictures.frames import picture_size
 
-_CHUNKS = 200_000
 _HAS_ALPHA = 0x10
 _WEBP = 50001
 _PICTURE = {b"ALPH", b"VP8 ", b"VP8L"}
@@ -39,7 +39,7 @@ def _number(data: bytes) -> int:
 
 
 def _parts(source: ByteSource) -> Iterator[Part]:
-    for name, start, stop in _chunks(source, 12, source.size):
+    for name, start, stop in riff_chunks(source, 12, source.size):
         if name == b"ANMF" and stop - start > 16:
             head = source.read(start, 16)
             left, top, width, height = (_number(head[at : at + 3]) for at in (0, 3, 6, 9))
@@ -49,23 +49,11 @@ def _parts(source: ByteSource) -> Iterator[Part]:
             yield Part(2 * top, 2 * left, *size, decode, after, blend=not head[15] & 2)
 
 
-def _chunks(source: ByteSource, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start and stop of the contents) of the whole chunks in a part of the file."""
-    for _ in range(_CHUNKS):
-        if at + 8 > stop:
-            return
-        name, size = struct.unpack("<4sI", source.read(at, 8))
-        if at + 8 + size > stop:
-            return
-        yield name, at + 8, at + 8 + size
-        at += 8 + size + size % 2
-
-
 def _decoded(source: ByteSource, place: tuple[int, int], size: tuple[int, int]) -> Pixels:
     """The picture decoded alone, out of a file that holds nothing else."""
     import imagecodecs
 
-    chunks = [(name, source.read(a, b - a)) for name, a, b in _chunks(source, *place) if name in _PICTURE]
+    chunks = [(name, source.read(a, b - a)) for name, a, b in riff_chunks(source, *place) if name in _PICTURE]
     height, width = ((n - 1).to_bytes(3, "little") for n in size)
     head = (b"VP8X", bytes([_HAS_ALPHA if chunks and chunks[0][0] == b"ALPH" else 0, 0, 0, 0]) + width + height)
     stored = [head, *chunks] if head[1][0] else chunks

@@ -24,6 +24,7 @@ from drivers.openslide.library import Library, PictureReader, RegionReader, reas
 from drivers.openslide.sakura import left_out_of
 from drivers.openslide.signs import vendor_of
 from drivers.openslide.spared import open_library
+from drivers.pictures.whole import whole_level
 from drivers.tiff.container import check_tiff
 from drivers.tiles import Grid
 
@@ -253,6 +254,6 @@ def _associated(library: Library, slide: Any, warnings: list[str]) -> dict[str, 
             warnings.append(left_out(role, error))
             continue
         read = PictureReader(library, name, _WHITE)
-        level = Level(shape, np.dtype("u1"), Grid(shape, shape), read, shape, 255, 1.0, _UNKNOWN, interleaved=True)
+        level = whole_level(shape, np.dtype("u1"), read, _UNKNOWN)
         found[role] = Scene(name=role, levels=[level], rgb=True, channels=RGB_CHANNELS)
     return found

@@ -11,9 +11,9 @@ import numpy as np
 from drivers.errors import Damaged
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
-from drivers.model import RGB_CHANNELS, Level, Pixels, Scene
+from drivers.model import RGB_CHANNELS, Pixels, Scene
 from drivers.pictures.jpeg import check_end, frame_size
-from drivers.tiles import Grid
+from drivers.pictures.whole import whole_level
 
 
 def jpeg_scene(what: str, data: bytes, role: str) -> Scene:
@@ -24,9 +24,7 @@ def jpeg_scene(what: str, data: bytes, role: str) -> Scene:
     check_end(data)
     check(f"{what}: the number of pixels", size[0] * size[1], LIMITS.tile_pixels)
     shape = Shape(1, 3, 1, *size)
-    read = _Reader(what, data, 3)
-    level = Level(shape, np.dtype("u1"), Grid(shape, shape), read, shape, 255, 1.0, "jpeg", interleaved=True)
-    return Scene(role, [level], True, RGB_CHANNELS)
+    return Scene(role, [whole_level(shape, np.dtype("u1"), _Reader(what, data, shape), "jpeg")], True, RGB_CHANNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +33,23 @@ class _Reader:
 
     name: str
     data: bytes
-    channels: int
+    shape: Shape
 
     def __call__(self, _: Hashable) -> Pixels:
-        import imagecodecs
+        return decoded_jpeg(self.name, self.data, self.shape)
 
-        try:
-            pixels: Any = imagecodecs.jpeg8_decode(self.data)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise Damaged(f"{self.name} cannot be decoded: {' '.join(str(error).split())[:160]}") from error
-        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-        if pixels.shape[2] != self.channels:
-            raise Damaged(f"{self.name} decodes to {pixels.shape[2]} samples")
-        return pixels.transpose(2, 0, 1)[None, :, None]
+
+def decoded_jpeg(what: str, data: bytes, shape: Shape) -> Pixels:
+    """A whole JPEG of 8 bits as (1, c, 1, y, x). Raises Damaged where it is not of that shape, or does not decode."""
+    import imagecodecs
+
+    try:
+        pixels: Any = imagecodecs.jpeg8_decode(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Damaged(f"{what} cannot be decoded: {' '.join(str(error).split())[:160]}") from error
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.shape != (shape.y, shape.x, shape.c):
+        raise Damaged(f"{what} decodes to {pixels.shape}, not {(shape.y, shape.x, shape.c)}")
+    return pixels.transpose(2, 0, 1)[None, :, None]

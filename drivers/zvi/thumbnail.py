@@ -9,8 +9,8 @@ import numpy as np
 from drivers.errors import Damaged, Unsupported
 from drivers.geometry import Shape
 from drivers.limits import LIMITS, check
-from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, Pixels, Scene
-from drivers.tiles import Grid
+from drivers.model import ALPHA, RGB_CHANNELS, Channel, Pixels, Scene
+from drivers.pictures.whole import whole_level
 from drivers.zvi.compound import Compound, Stream
 
 _BEFORE = 256
@@ -38,7 +38,7 @@ def thumbnail_of(compound: Compound) -> Scene | None:
         return _decoded(stream, start).transpose(2, 0, 1)[None, :, None]
 
     rgb = samples >= 3
-    level = Level(shape, np.dtype(np.uint8), Grid(shape, shape), read, shape, 255 if rgb else 0, 1.0, "bmp", interleaved=rgb)
+    level = whole_level(shape, np.dtype(np.uint8), read, "bmp")
     described = (*RGB_CHANNELS, ALPHA)[:samples] if rgb else (Channel(),)
     return Scene("thumbnail", [level], rgb, described, alpha=3 if samples == 4 else None)
 
