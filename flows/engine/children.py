@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -17,8 +16,8 @@ import psutil
 
 from flows.engine.forked import SOCKET, Entry, Forked, NoTemplate, Request, fork
 from flows.engine.logs import appended
+from flows.parent import end_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _FIRST_WAIT_S, _LONGEST_WAIT_S, _STEADY_S = 1.0, 60.0, 300.0
 
 
@@ -142,8 +141,7 @@ def _prepare() -> None:
     A shell starts background jobs with SIGINT ignored, and a Prefect worker that inherits that cannot be stopped.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 def python(*arguments: str) -> list[str]:

@@ -23,9 +23,10 @@ from pathlib import Path
 
 from flows.engine.forked import Entry, Request, requested
 from flows.engine.heap import share
+from flows.parent import end_with_parent
 
 _IMPORTED = ("flows.engine.runs", "flows.engine.deploy", "prefect.flow_engine", "prefect.server.api.server")
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_PR_SET_NAME = 15
 _QUESTION_S = 10.0
 
 log = logging.getLogger("slidemill.template")
@@ -160,8 +161,8 @@ def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _become(request: Request, streams: list[int], parent: int) -> None:
     os.setsid()
+    end_with_parent(signal.SIGTERM)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         ctypes.CDLL(None).prctl(_PR_SET_NAME, f"sm-{request.entry}".encode())  # what `ps` shows
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -3,7 +3,6 @@ makes it hang, costs that process and nothing else."""
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.errors import ConverterError
+from flows.parent import end_with_parent
 
 if TYPE_CHECKING:
     from drivers.model import Driver
 
-_PR_SET_PDEATHSIG = 1
 _MOMENT_S = 0.2
 _IDLE_S = 60.0
 _GROWN_BYTES = 500 << 20
@@ -186,8 +185,7 @@ def _answer(question: dict[str, str], found: _Drivers) -> dict[str, Any]:
 
 def _die_with(parent: int) -> None:
     """Whatever ends the process that asks ends this one, too: a reader that hangs would not see the end of its input."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
 
