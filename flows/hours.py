@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, time
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _SPAN = re.compile(r"(\d{2}:\d{2})-(\d{2}:\d{2})")
 
@@ -27,9 +27,14 @@ class Hours:
 def hours_of(text: str) -> Hours:
     """Raises ValueError."""
     spans, _, zone = text.strip().partition(" ")
-    if zone and zone not in available_timezones():
-        raise ValueError(f"hours {text!r}: there is no time zone {zone!r}; Europe/Berlin is one")
-    return Hours(tuple(_span(text, part) for part in spans.split(",")), ZoneInfo(zone) if zone else None)
+    return Hours(tuple(_span(text, part) for part in spans.split(",")), _zone(text, zone) if zone else None)
+
+
+def _zone(text: str, name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:  # of a name that is a folder, a path, or nothing
+        raise ValueError(f"hours {text!r}: there is no time zone {name!r}; Europe/Berlin is one") from error
 
 
 def _span(text: str, part: str) -> tuple[time, time]:

@@ -129,7 +129,7 @@ def _throughput(connection: Connection, now: float) -> dict[str, Any]:
 def _empty_in(connection: Connection, rate: float | None, shut: Closed) -> float | None:
     """In how many seconds the queue would be empty at that rate; None where nobody knows, or nothing begins."""
     c = slides.c
-    may = c.folder.not_in(sorted(shut.asleep | shut.paused.folders))
+    may = c.folder.not_in(shut.folders)
     here = c.state.in_((State.READY, State.SUBMITTED, State.RUNNING, State.FAILED))
     left = connection.execute(select(func.coalesce(func.sum(c.bytes), 0)).where(here, may)).scalar_one()
     if shut.paused.everything or not rate:

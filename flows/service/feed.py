@@ -39,7 +39,7 @@ class Ticketed:
 def feed(engine: Engine, settings: Settings, dispatcher: Dispatcher) -> int:
     """Submit what is due. Returns how many runs were started; a run that could not be is tried again by the next call."""
     with alone(engine) as connection:
-        call_back(connection, settings)
+        call_back(connection, closed(connection, settings))
         handed = _hand_out(connection, settings)
         unsent = _unsent(connection)
     started = 0
@@ -108,7 +108,7 @@ def _choose(connection: Connection, settings: Settings, queue: str, now: float, 
     shut = closed(connection, settings)
     if shut.paused.everything:
         return []
-    may = c.folder.not_in(sorted(shut.asleep | shut.paused.folders))
+    may = c.folder.not_in(shut.folders)
     query = select(c.id, c.attempt, c.folder, c.priority, c.bytes).where(due, c.queue == queue, may)
     rows = list(connection.execute(query.order_by(c.priority.desc(), c.ready, c.id).limit(_MOST)).tuples())
     return _fairly(rows, settings, busy, room, queue)

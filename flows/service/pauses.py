@@ -5,8 +5,7 @@ A slide that was handed out and that no process has taken yet is called back: it
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,10 +28,6 @@ class Paused:
     everything: bool = False
     folders: frozenset[str] = frozenset()
 
-    def has(self, folder: str) -> bool:
-        """Whether slides of that folder may not begin."""
-        return self.everything or folder in self.folders
-
 
 @dataclass(frozen=True, slots=True)
 class Closed:
@@ -42,9 +37,10 @@ class Closed:
     asleep: frozenset[str]
     """Folders outside their hours."""
 
-    def folders(self, known: Collection[str]) -> list[str]:
-        """Those of the known folders whose slides may not begin."""
-        return sorted(name for name in known if name in self.asleep or self.paused.has(name))
+    @property
+    def folders(self) -> list[str]:
+        """Those that are paused themselves or outside their hours, whether everything is paused or not."""
+        return sorted(self.asleep | self.paused.folders)
 
 
 def paused(connection: Connection) -> Paused:
@@ -65,9 +61,9 @@ def pause(engine: Engine, settings: Settings, folder: str | None) -> Paused:
     _require_known(settings, folder)
     with alone(engine) as connection:
         before = paused(connection)
-        after = Paused(everything=True, folders=before.folders) if folder is None else _with(before, folder)
+        after = replace(before, everything=True) if folder is None else replace(before, folders=before.folders | {folder})
         _note(connection, after)
-        call_back(connection, settings)
+        call_back(connection, closed(connection, settings))
         return after
 
 
@@ -79,22 +75,17 @@ def resume(engine: Engine, settings: Settings, folder: str | None) -> Paused:
             _require_known(settings, folder)
             if before.everything:
                 raise OptionError(f"{folder}: everything is paused; `slidemill resume` goes on with all folders")
-        after = Paused() if folder is None else Paused(before.everything, before.folders - {folder})
+        after = Paused() if folder is None else replace(before, folders=before.folders - {folder})
         _note(connection, after)
         return after
 
 
-def call_back(connection: Connection, settings: Settings) -> int:
-    """Take slides that were handed out and have not begun out of closed folders' runs. Returns how many."""
-    shut = closed(connection, settings)
+def call_back(connection: Connection, shut: Closed) -> None:
+    """Take slides that were handed out and have not begun out of the runs of what is closed."""
     here = [slides.c.state == State.SUBMITTED]
     if not shut.paused.everything:
-        here.append(slides.c.folder.in_(sorted(shut.asleep | shut.paused.folders)))
-    return connection.execute(slides.update().where(*here).values(state=State.READY, flow_run=None)).rowcount
-
-
-def _with(before: Paused, folder: str) -> Paused:
-    return Paused(before.everything, before.folders | {folder})
+        here.append(slides.c.folder.in_(shut.folders))
+    connection.execute(slides.update().where(*here).values(state=State.READY, flow_run=None))
 
 
 def _note(connection: Connection, now: Paused) -> None:
