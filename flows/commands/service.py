@@ -56,11 +56,15 @@ def _settings(path: Path | None) -> Settings:
 
 
 @contextmanager
-def _ledger(settings: Settings, *, looks: bool = False) -> Generator[Engine]:
-    """The ledger. Whoever only `looks` makes none: where there is none, it sees an empty one. Nobody here migrates one."""
+def opened(path: Path | None, *, looks: bool = False) -> Generator[tuple[Settings, Engine]]:
+    """The settings and their ledger. Whoever only `looks` makes none: where there is none, it sees an empty one.
+
+    Nobody here migrates one.
+    """
     from flows.ledger.database import connect, sqlite_file
     from flows.ledger.migrate import migrate, require_current
 
+    settings = _settings(path)
     file = sqlite_file(settings.ledger_url)
     new = file is not None and not file.exists()
     engine = connect("sqlite://" if new and looks else settings.ledger_url)
@@ -69,17 +73,9 @@ def _ledger(settings: Settings, *, looks: bool = False) -> Generator[Engine]:
             migrate(engine)
         else:
             require_current(engine)
-        yield engine
+        yield settings, engine
     finally:
         engine.dispose()
-
-
-@contextmanager
-def opened(path: Path | None, *, looks: bool = False) -> Generator[tuple[Settings, Engine]]:
-    """The settings and their ledger."""
-    settings = _settings(path)
-    with _ledger(settings, looks=looks) as engine:
-        yield settings, engine
 
 
 def up(
@@ -117,7 +113,7 @@ def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool)
 
     options, path = how
     codes = [0] * len(work)
-    with _ledger(_settings(path)) as engine:
+    with opened(path) as (_, engine):
         for i, job in enumerate(work):
             try:
                 if job.fault is not None:
@@ -209,7 +205,7 @@ def list_slides(
     wrong = [] if files else sorted(set(asked) - set(State))
     if wrong:
         raise OptionError(f"--state {wrong[0]}: choose from {', '.join(State)}; or unknown, alone")
-    with _ledger(_settings(path), looks=True) as engine:
+    with opened(path, looks=True) as (_, engine):
         value = unknown(engine, text, most) if files else listed(engine, text, [State(state) for state in asked], most)
     lines = unknown_lines(value) if files else list_lines(value)
     show(as_json, {"slides": value}, lines if value else ["no slides" if not files else "no such files"])
@@ -231,7 +227,7 @@ def retry(
     several = everything or folder is not None or kind is not None
     if several == (slide is not None):
         raise OptionError("retry: give one ID, or --all, --folder, --kind")
-    with _ledger(_settings(path), looks=True) as engine:
+    with opened(path, looks=True) as (_, engine):
         ids = orders.retry_all(engine, folder, kind) if slide is None else [orders.retry_one(engine, slide)]
     show(as_json, {"queued": ids}, [f"{len(ids)} queued again"])
     return 0
@@ -242,7 +238,7 @@ def cancel(slide: Slide, path: Config = None, as_json: Json = False) -> int:
     from converter.errors import OptionError
     from flows.service import orders
 
-    with _ledger(_settings(path), looks=True) as engine:
+    with opened(path, looks=True) as (_, engine):
         row = orders.one(engine, slide)
         state = orders.cancel(engine, row)
     if state is None:
@@ -262,11 +258,10 @@ def metrics(
     from converter.errors import OptionError
     from flows.reports.metrics import serve_metrics
 
-    settings = _settings(path)
-    chosen = port or settings.metrics_port
+    chosen = port or _settings(path).metrics_port
     if chosen is None:
         raise OptionError("metrics: give --port, or metrics_port in the settings")
-    with _ledger(settings) as engine:
+    with opened(path) as (_, engine):
         stop = serve_metrics(engine, chosen, address)
         print(f"slidemill: metrics at http://{address}:{chosen}/metrics", file=sys.stderr, flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
@@ -287,7 +282,7 @@ def quarantine_list(path: Config = None, as_json: Json = False) -> int:
     from flows.ledger.rows import slides_in
     from flows.ledger.tables import State
 
-    with _ledger(_settings(path), looks=True) as engine, engine.connect() as connection:
+    with opened(path, looks=True) as (_, engine), engine.connect() as connection:
         rows = slides_in(connection, (State.QUARANTINED,))
     keys = ("id", "folder", "path", "kind", "reason", "attempt")
     value = [{key: getattr(row, key) for key in keys} for row in rows]
