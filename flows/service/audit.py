@@ -20,7 +20,7 @@ from drivers.errors import DriverError
 from drivers.location import location
 from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State, slides
-from flows.service.orders import retry
+from flows.service.orders import is_removed, retry
 
 
 class Wrong(StrEnum):
@@ -68,9 +68,9 @@ def _done(engine: Engine, folder: str | None) -> Iterator[str]:
 
 def _look(row: SlideRow, output: str, depth: str) -> Audited:
     place = location(output)
+    if is_removed(output):
+        return Audited(row, Wrong.GONE, "it is not there any more")
     if isinstance(place, Path) and not place.exists():
-        if place.parent.is_dir():
-            return Audited(row, Wrong.GONE, "it is not there any more")
         return Audited(row, Wrong.UNKNOWN, f"{place.parent} is not there: is it mounted?")
     try:
         report = verify_store(place, depth=depth)

@@ -35,7 +35,7 @@ def retry(engine: Engine, row: SlideRow) -> bool:
 
     False where it is in no such state.
     """
-    states = (*_AGAIN, State.DONE) if _is_removed(row.output) else _AGAIN
+    states = (*_AGAIN, State.DONE) if is_removed(row.output) else _AGAIN
     with writing(engine) as connection:
         again = {"state": State.READY, "failures": 0, "not_before": None, "ready": clock(connection)}
         cleared = {"reason": None, "kind": None, "cancel": False, "told": False}
@@ -51,7 +51,8 @@ def retry_one(engine: Engine, start: str) -> str:
     return row.id
 
 
-def _is_removed(output: str | None) -> bool:
+def is_removed(output: str | None) -> bool:
+    """Whether a store in a local folder is gone, and its folder is there: nothing is merely not mounted."""
     return output is not None and "://" not in output and Path(output).parent.is_dir() and not Path(output).exists()
 
 
