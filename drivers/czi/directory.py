@@ -24,6 +24,9 @@ OTHERS = "HVIRB"
 """Phase, view, illumination, rotation, acquisition block."""
 
 
+_LAST = 1 << 31
+
+
 class Block(NamedTuple):
     """A sub-block. Starts are as the file counts them; -1 where a scene or a mosaic index is not given."""
 
@@ -46,6 +49,11 @@ class Block(NamedTuple):
     stored_width: int
     others: tuple[int, ...]
     """Starts of the dimensions `OTHERS`."""
+
+    @property
+    def order(self) -> int:
+        """In which blocks of a plane are drawn, later ones over earlier ones; those without a mosaic index come last."""
+        return self.mosaic if self.mosaic >= 0 else _LAST
 
 
 def blocks_of(region: Region, offset: int) -> list[Block]:

@@ -29,7 +29,6 @@ _CHUNKS = 64
 _LOOKED_AT = 4000
 """Sub-blocks of a level that are asked for a mask, evenly spread over all: a small read each."""
 _GRAY8, _PLAIN = 0, 0
-_LAST = 1 << 31
 
 
 class Held(NamedTuple):
@@ -97,7 +96,7 @@ def _scene(parts: Mapping[int, Region], by_factor: Mapping[int, Sequence[Block]]
     frame = Frame.of([_bits_of(b) for b in by_factor[1]])
     planes = {(b.t, b.c, b.z) for b in by_factor[1]}
     blocks = [b for b in by_factor[factor] if (b.t, b.c, b.z) in planes]
-    ordered = sorted(blocks, key=lambda b: b.mosaic if b.mosaic >= 0 else _LAST)
+    ordered = sorted(blocks, key=lambda b: b.order)
     level = build_level(parts, [_bits_of(b) for b in ordered], frame, factor, 0)
     level = replace(level, scale=1.0, read=_MaskReader(parts, ordered))
     return Scene(role, [level], False, (Channel(),) * frame.shape.c)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _MOST_PLANES = 4000
 """Two small reads and an XML each, about 0.1 ms together: what longer recordings say is not read."""
 _MOST_BYTES = 1 << 20
-_LAST = 1 << 31
 
 
 class Said(NamedTuple):
@@ -47,7 +46,7 @@ def with_planes(scene: Scene, parts: Mapping[int, Region], blocks: Sequence[Bloc
     cut out of one field, and state its middle.
     """
     first: dict[tuple[int, int, int], Block] = {}
-    for b in sorted(blocks, key=lambda b: b.mosaic if b.mosaic >= 0 else _LAST):
+    for b in sorted(blocks, key=lambda b: b.order):
         first.setdefault((b.t, b.c, b.z), b)
     if not 1 < len(first) <= _MOST_PLANES:
         return scene

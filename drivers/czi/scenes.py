@@ -27,7 +27,6 @@ from drivers.errors import Damaged
 from drivers.model import ALPHA, RGB_CHANNELS, Channel, Level, PixelSize, Position, Scene
 
 _WORDS = dict(zip("HVIRB", ("phase", "view", "illumination", "rotation", "block"), strict=True))
-_LAST = 1 << 31
 _SAMPLES = (*RGB_CHANNELS, ALPHA)
 
 
@@ -152,7 +151,7 @@ def _reduced(parts: Mapping[int, Region], stored: Stored, notes: Notes) -> Scene
     frame = Frame.of(blocks)
 
     def levels(fill: float) -> list[Level]:
-        kept, told = settled_level(parts, sorted(blocks, key=_order), frame, factor)
+        kept, told = settled_level(parts, sorted(blocks, key=lambda b: b.order), frame, factor)
         if kept is None:
             raise Damaged("; ".join(told))
         return [replace(build_level(parts, kept, frame, factor, fill), scale=1.0)]
@@ -160,11 +159,6 @@ def _reduced(parts: Mapping[int, Region], stored: Stored, notes: Notes) -> Scene
     scene = _described(stored, frame, notes, levels)
     y, x = (None if um is None else um * factor for um in (scene.pixel_size.y_um, scene.pixel_size.x_um))
     return replace(scene, pixel_size=replace(scene.pixel_size, y_um=y, x_um=x))
-
-
-def _order(block: Block) -> int:
-    """Later ones cover earlier ones; those without a place in the mosaic come last."""
-    return block.mosaic if block.mosaic >= 0 else _LAST
 
 
 def _names(groups: Sequence[Group], notes: Notes, stem: str) -> list[str]:
@@ -248,7 +242,7 @@ def _levels(
     planes = {(b.t, b.c, b.z) for b in by_factor[1]}
     levels: list[Level] = []
     for factor in sorted(by_factor):
-        blocks = sorted(by_factor[factor], key=_order)
+        blocks = sorted(by_factor[factor], key=lambda b: b.order)
         blocks = [b for b in blocks if (b.t, b.c, b.z) in planes]
         kept, told = settled_level(parts, blocks, frame, factor)
         warnings.extend(f"scene {name!r}: {warning}" for warning in told)
