@@ -147,7 +147,8 @@ def has_dicom(folder: Path) -> bool:
 def _dicom_files(folder: Path, warnings: list[str] | None = None, given: str | None = None) -> Iterator[Path]:
     """Regular files of a folder that have the magic of DICOM, by name; tells of those that should have it.
 
-    `given` is the file that was asked for, where it was not the folder. Links are not followed: the file may lie anywhere.
+    `given` is the file that was asked for, where it was not the folder, of which files without preamble are taken too. Links
+    are not followed: the file may lie anywhere.
     """
     try:
         with os.scandir(folder) as entries:
@@ -163,7 +164,7 @@ def _dicom_files(folder: Path, warnings: list[str] | None = None, given: str | N
                 warnings.append(f"{entry.name} is {what}; it is left out")
             continue
         head, fault = _head(folder / entry.name)
-        if head[PREAMBLE:] == MAGIC:
+        if head[PREAMBLE:] == MAGIC or (given is None and bare_coding(head) is not None):
             yield folder / entry.name
         elif warnings is not None and _claims_dicom(entry.name, head, given):
             warnings.append(f"{entry.name} {fault}; it is left out")

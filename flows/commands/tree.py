@@ -136,8 +136,8 @@ class _Tree:
     _suffixes: tuple[str, ...] = ()
     _members: dict[Path, Path] = field(default_factory=dict[Path, Path])
     """Files of slides that have several, with the slide."""
-    _folders: set[Path] = field(default_factory=set[Path])
-    """Folders that are a slide of DICOM files."""
+    _folders: dict[Path, set[str] | None] = field(default_factory=dict[Path, set[str] | None])
+    """Folders that are a slide of DICOM files, with the words of what it says to have left out; None: it cannot be opened."""
     _broken: list[Entry] = field(default_factory=list[Entry])
     """Lists that could not be opened: what they name is no slide of its own."""
 
@@ -158,9 +158,14 @@ class _Tree:
             self.items[path] = Item(path, self._above(path), fault=fault)
 
     def is_one_slide(self) -> bool:
-        """Whether the folder is itself a slide: it holds DICOM files and nothing else to convert."""
-        root = self.walk.root
-        return bool(self.items) and all(i.driver == "dicom" and path.parent == root for path, i in self.items.items())
+        """Whether the folder is itself a slide: it holds DICOM files and nothing else to convert, nor below it, nor what its
+        DICOMDIR does not list."""
+        if len(self.items) > 1 and self.walk.root / "DICOMDIR" in self.items:
+            return False
+        return bool(self.items) and all(self._is_instance(path, item) for path, item in self.items.items())
+
+    def _is_instance(self, path: Path, item: Item) -> bool:
+        return item.driver == "dicom" and path.parent == self.walk.root and path not in self._folders
 
     def _add(self, path: Path, size: int | None, driver: str | None = None) -> None:
         self.items[path] = Item(path, self._above(path), size, driver)
@@ -193,6 +198,9 @@ class _Tree:
             self._add(path, entry.bytes, driver.name)
         elif driver.name == "dicom" and path.parent != self.walk.root:
             self._folder(path.parent)
+            told = self._folders[path.parent]
+            if path not in self._members and told is not None and path.name not in told:  # such as its DICOMDIR does not list
+                self._open(entry, driver.name, is_list)
         else:
             self._open(entry, driver.name, is_list)
 
@@ -200,10 +208,10 @@ class _Tree:
         """A folder of DICOM files is one slide."""
         if folder in self._folders:
             return
-        self._folders.add(folder)
-        files: Sequence[Path] = ()
+        files, told = list[Path](), None
         with suppress(Exception), open_slide(folder, self._drivers) as slide:  # converting it tells what is wrong
-            files = slide.files
+            files, told = list(slide.files), {word.strip(":;,") for text in slide.warnings for word in text.split()}
+        self._folders[folder] = told
         self._members |= dict.fromkeys(files, folder)
         self._add(folder, sum(_size(file) or 0 for file in files), "dicom")
 
