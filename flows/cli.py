@@ -34,6 +34,7 @@ service_cli.add_to(app)
 
 def main() -> None:
     """Entry point: runs a command and exits with its code; usage errors are JSON too where JSON was asked for."""
+    _in_utf8()
     # Importing makes many objects that live as long as the process; looking for garbage among them took 0.15 s of a start.
     gc.set_threshold(100_000, 50, 100)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads that nothing here uses
@@ -42,6 +43,14 @@ def main() -> None:
     if "obstore" in sys.modules:
         _leave(code)
     sys.exit(code)
+
+
+def _in_utf8() -> None:
+    """Begin again where the locale has another encoding: names of files are UTF-8, whatever the terminal shows."""
+    if sys.getfilesystemencoding() == "utf-8" or "PYTHONUTF8" in os.environ:
+        return
+    shown = {"PYTHONIOENCODING": f"{sys.stdout.encoding}:backslashreplace"} | os.environ
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], shown | {"PYTHONUTF8": "1"})
 
 
 def _leave(code: int) -> None:

@@ -19,7 +19,7 @@ from flows.commands.batch import Job, Outcome, convert_all
 from flows.commands.printing import Manner, print_json, put
 from flows.commands.screen import Screen, screen
 from flows.commands.summary import batch_total, counts, summary_line, table_lines
-from flows.commands.text import failure_line, note_line, receipt_line
+from flows.commands.text import failure_line, links_line, note_line, passed_line, receipt_line
 from flows.commands.tree import Named, slides_of
 from flows.commands.walking import Choice, is_folder
 from flows.naming import is_store_name, require_output, safe_name, slide_stem, targets
@@ -130,7 +130,7 @@ class _Teller:
         if isinstance(place, Path) and not is_folder(place.parent):
             self._note(out, f"its folder {place.parent} is not there, and is made")
         if named.unfollowed:
-            self._note(out, f"{named.unfollowed} links were not followed; --follow-links does", whose="links")
+            self._note(out, links_line(named.unfollowed), whose="links")
         if self.manner.verbose:
             for path, why in named.passed:
                 self._note(str(path), f"no slide: {why}")
@@ -163,7 +163,7 @@ class _Teller:
             put("\n".join(table_lines(outcomes, width)))
             put(summary_line(total))
             if named.passed:
-                put(f"{len(named.passed)} files are no slides (-v names them)")
+                put(passed_line(len(named.passed)))
         if total["not_done"]:
             put(f"slidemill: interrupted: {counts(total)}; run again with --resume", sys.stderr)
 

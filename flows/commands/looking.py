@@ -12,7 +12,17 @@ from drivers.discovery import open_slide
 from drivers.errors import Incomplete
 from drivers.location import Location
 from flows.commands.printing import Manner, fail, print_found, print_json, put
-from flows.commands.text import duration, inspection_lines, plan_lines, report_lines, shown, size
+from flows.commands.text import (
+    counted,
+    duration,
+    inspection_lines,
+    links_line,
+    passed_line,
+    plan_lines,
+    report_lines,
+    shown,
+    size,
+)
 from flows.commands.tree import Item, Named, place_of, slides_of, stores_of
 from flows.commands.walking import Choice
 from flows.outcome import KNOWN, batch_code
@@ -66,9 +76,9 @@ def _say_passed(named: Named, manner: Manner) -> None:
         for path, why in named.passed:
             put(f"  {shown(path)}: no slide: {shown(why)}")
     elif named.passed:
-        put(f"{len(named.passed)} files are no slides (-v names them)")
+        put(passed_line(len(named.passed)))
     if named.unfollowed:
-        put(f"{named.unfollowed} links were not followed; --follow-links does")
+        put(links_line(named.unfollowed))
 
 
 def inspect_command(words: Sequence[str], choice: Choice, manner: Manner) -> int:
@@ -85,7 +95,7 @@ def inspect_command(words: Sequence[str], choice: Choice, manner: Manner) -> int
         return {"slides": len(found) + failed, "failed": failed, "scenes": scenes, "bytes": sum(counted)}
 
     def line(all_of_it: Found) -> str:
-        return f"{_counted(all_of_it)}, {all_of_it['scenes']} scenes, {size(all_of_it['bytes'])}"
+        return f"{_counted(all_of_it)}, {counted(all_of_it['scenes'], 'scene')}, {size(all_of_it['bytes'])}"
 
     return look_at_all(slides_of(words, choice), Look(at, inspection_lines, total, line), manner)
 
@@ -142,7 +152,7 @@ def verify_command(words: Sequence[str], against: tuple[str | None, str], choice
         return {**counts, "checks": checks, "compared_pixels": pixels}
 
     def line(all_of_it: Found) -> str:
-        words = f"{all_of_it['stores']} stores: {all_of_it['ok']} ok, {all_of_it['not_ok']} NOT OK"
+        words = f"{counted(all_of_it['stores'], 'store')}: {all_of_it['ok']} ok, {all_of_it['not_ok']} NOT OK"
         return words + (f", {all_of_it['failed']} could not be checked" if all_of_it["failed"] else "")
 
     return look_at_all(named, Look(at, report_lines, total, line, lambda found: 0 if found["ok"] else NOT_OK), manner)
@@ -150,7 +160,7 @@ def verify_command(words: Sequence[str], against: tuple[str | None, str], choice
 
 def _counted(total: Mapping[str, Any]) -> str:
     failed = f", {total['failed']} failed" if total["failed"] else ""
-    return f"{total['slides']} slides{failed}"
+    return f"{counted(total['slides'], 'slide')}{failed}"
 
 
 def _source(source: Location, item: Item, many: bool) -> Location:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _NAME = 40
 """Columns of a slide's name."""
+_EACH_BYTES = 256 << 10
+"""What a slide takes beside its bytes, opening and publishing, in bytes: else 200 tiny ones would count for nothing."""
 _EARLY_S = 2.0
 """Before this nobody can say how long the rest will take."""
 
@@ -82,7 +84,8 @@ class Screen:
 
     def expect(self, slides: int, size: int) -> None:
         """Slides are known now, and their bytes as far as they were counted."""
-        self.total, self.total_bytes, self._start = slides, size, time.monotonic()
+        self.total, self._start = slides, time.monotonic()
+        self.total_bytes = size and size + slides * _EACH_BYTES
 
     def begin(self, slide: Location, size: int | None = None) -> Lane:
         """A slide is under way."""
@@ -96,7 +99,7 @@ class Screen:
         with self._lock:
             self._lanes.remove(lane)
             self._ends[status] += 1
-            self._ended_bytes += lane.bytes or 0
+            self._ended_bytes += (lane.bytes or 0) + _EACH_BYTES
 
     def say(self, text: str, stream: TextIO) -> None:
         """A line that stays, on standard output or error."""

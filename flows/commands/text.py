@@ -9,7 +9,7 @@ from typing import Any
 def inspection_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A slide in a few lines."""
     size = "size unknown" if found["bytes"] is None else f"{found['bytes'] / 1e6:.1f} MB"
-    yield f"{found['path']}: {found['driver']}, {size}, {len(found['files'])} file(s)"
+    yield f"{found['path']}: {found['driver']}, {size}, {counted(len(found['files']), 'file')}"
     for scene in found["scenes"]:
         yield from _scene_lines(scene)
     for image in found["associated"]:
@@ -103,6 +103,21 @@ def size(count: float) -> str:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count / 1e3:.1f} kB"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 slide`, `3 slides`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def passed_line(files: int) -> str:
+    """What is said of files that are no slides."""
+    return "1 file is no slide (-v names it)" if files == 1 else f"{files} files are no slides (-v names them)"
+
+
+def links_line(links: int) -> str:
+    """What is said of links that were not followed."""
+    return f"{counted(links, 'link')} {'was' if links == 1 else 'were'} not followed; --follow-links does"
 
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:

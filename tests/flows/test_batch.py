@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,18 @@ def test_the_live_lines_say_where_it_is() -> None:
     assert looking.lines(80, 24) == ["looking for slides ... 300"]
 
 
+def test_slides_that_are_tiny_count_for_the_time_that_is_left() -> None:
+    """One large slide and 99 tiny ones: when the large one has ended, not all is done."""
+    screen = Screen(total=100)
+    screen.expect(100, 2_000_000 + 99 * 2_000)
+    screen._start -= 10  # pyright: ignore[reportPrivateUsage]
+    screen.end(screen.begin(Path("large.svs"), 2_000_000), "done")
+    left = screen.lines(200, 24)[-1].rpartition(" · ")[2]
+    assert left.startswith("about ")
+    minutes, seconds = map(int, left.split()[1].split(":"))
+    assert 60 * minutes + seconds > 60
+
+
 def test_without_a_terminal_lines_go_where_they_belong() -> None:
     stream = io.StringIO()
     Screen().say("a line", stream)
@@ -187,6 +200,25 @@ def test_the_table_of_many_shows_what_wants_to_be_looked_at() -> None:
     lines = list(table_lines([*done, noted], None))
     assert [line.split()[-1] for line in lines] == ["slide", "noted.svs"]
     assert len(list(table_lines(done[:5], None))) == 6
-    assert all(len(line) <= 40 for line in table_lines(done[:5], 40))
+    assert list(table_lines(done, None)) == []
+    many = [replace(noted, receipt=replace(noted.receipt, path=f"noted-{i}.svs")) for i in range(60)]
+    failed = Outcome(replace(done[0].receipt, path="bad.svs", status="failed"), 4)
+    lines = list(table_lines([*many, failed], None))
+    assert (lines[1].split()[-1], lines[-1]) == ("bad.svs", "and 11 more that failed or have notes")
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 79, 80, 200])
+def test_the_table_of_a_narrow_terminal_still_names_the_slides(width: int) -> None:
+    name = "a slide with a long name.svs"
+    outcome = Outcome(Receipt(name, "o", "done", 1.0, "1", Options(), bytes=10**9, objects=7), 0)
+    head, row = table_lines([outcome], width)
+    assert max(len(head), len(row)) <= width
+    assert row.endswith(name) == (width >= 40)
+    assert ("objects" in head) == (width >= 70)
+
+
+def test_the_line_of_many() -> None:
+    done = [Outcome(Receipt(f"{i}.svs", "o", "done", 1.0, "1", Options(), bytes=10**9, objects=7), 0) for i in range(80)]
+    assert summary_line(batch_total(done[:1], 1, 1.0)) == "1 slide: 1 done; 1.0 GB in 7 objects, 1.0 s"
     total = batch_total(done, 80, 61.0)
     assert summary_line(total) == "80 slides: 80 done; 80.0 GB in 560 objects, 61.0 s"
