@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 PowerOfTwo = Annotated[int, Field(ge=16, le=1 << 16)]
+LEAST_MEMORY = 64 << 20
 ROLES_BY_DEFAULT = ("thumbnail",)
 
 
@@ -17,7 +18,7 @@ class Options(BaseModel):
 
     ome_zarr: Literal["0.5", "0.4"] = "0.5"
     layout: Literal["auto", "image", "bioformats2raw"] = "auto"
-    scenes: Annotated[tuple[str, ...], Field(min_length=1)] = ("all",)
+    scenes: tuple[str, ...] = ("all",)
     """Indices, ranges of them (2-5, both ends; 2- to the last) or names; "all"."""
     levels: Literal["dyadic", "native"] = "dyadic"
     native_levels: Literal["auto", "never", "always"] = "auto"
@@ -31,7 +32,7 @@ class Options(BaseModel):
     """Of an 8-bit colour image with a single alpha; every other alpha is kept."""
     downsample: Literal["mean", "mode", "nearest"] = "mean"
     workers: int | None = Field(default=None, ge=1, le=1024)
-    memory: Annotated[ByteSize, Field(ge=64 << 20)] | None = None
+    memory: ByteSize | None = None
     """Bytes the conversion may use; None: no bound beyond its own design."""
     on_damage: Literal["fail", "fill"] = "fail"
     exists: Literal["fail", "skip", "replace"] = "fail"
@@ -46,6 +47,20 @@ class Options(BaseModel):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return tuple(str(part) for part in value) if isinstance(value, list | tuple) else value
+
+    @field_validator("scenes")
+    @classmethod
+    def _some_scene(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("names no scene; give indices, ranges or names, or all")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _enough(cls, value: ByteSize | None) -> ByteSize | None:
+        if value is not None and value < LEAST_MEMORY:
+            raise ValueError(f"is {value.human_readable()}, at least 64MiB is needed")
+        return value
 
     @field_validator("shard", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from converter.errors import OptionError
 from converter.options import Options
+from converter.wording import in_words
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -40,7 +41,7 @@ def bind(profile: str | None, given: Mapping[str, Any]) -> Options:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "options"
-        raise OptionError(f"{place.replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise OptionError(f"{place.replace('_', '-')}: {in_words(first)}") from error
 
 
 def _profile(profile: str | None) -> Mapping[str, Any]:
@@ -51,8 +52,19 @@ def _profile(profile: str | None) -> Mapping[str, Any]:
     path = Path(profile)
     if path.suffix != ".toml":
         raise OptionError(f"profile {profile!r} is neither a TOML file nor one of {', '.join(PROFILES)}")
-    try:
-        found = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise OptionError(f"profile {profile}: {error}") from error
+    found = read_toml(path, f"profile {profile}")
     return {key.replace("-", "_"): value for key, value in found.items()}
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The keys of a TOML file. Raises OptionError, which begins with `what`."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise OptionError(f"{what}: no such file") from error
+    except OSError as error:
+        raise OptionError(f"{what}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{what}: is no text in UTF-8, as TOML is") from error
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"{what}: is no TOML: {error}") from error

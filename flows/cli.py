@@ -80,6 +80,9 @@ def run(arguments: list[str]) -> int:
         error.show()
         return 0
     except usage.ClickException as error:
+        from converter.wording import reworded
+
+        error.message = reworded(error.message)
         if "--json" in arguments:
             message = " ".join(error.format_message().split())
             print(json.dumps({"error": {"kind": "usage", "message": message, "retryable": False}}), flush=True)

@@ -6,17 +6,17 @@ Nested keys use two underscores in variables: `SLIDEMILL_LIMITS__ATTEMPTS=5`. Ev
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from converter.errors import OptionError
 from converter.options import Options
-from converter.profiles import bind
+from converter.profiles import bind, read_toml
+from converter.wording import in_words
 from flows.hours import hours_of
 
 CONFIG_VARIABLE = "SLIDEMILL_CONFIG"
@@ -27,29 +27,6 @@ QUEUES = ("interactive", "scheduled", "archive")
 MAIL_BLOCK = "email-server-credentials/"
 _ADDRESS = r"^[^@\s,<>]+@[^@\s,<>]+$"
 
-_PLAIN = {
-    "extra_forbidden": "no setting has this name",
-    "missing": "is missing",
-    "too_short": "is too short, at least {min_length} characters are needed",
-    "less_than_equal": "is {given}, at most {le} is possible",
-    "greater_than_equal": "is {given}, at least {ge} is needed",
-    "greater_than": "is {given}, more than {gt} is needed",
-    "string_pattern_mismatch": "{given!r} does not have the form {pattern}",
-    "literal_error": "is {given!r}; choose {expected}",
-    "int_type": "is {given!r}, a whole number is needed",
-    "int_parsing": "is {given!r}, a whole number is needed",
-    "int_from_float": "is {given!r}, a whole number is needed",
-    "float_type": "is {given!r}, a number is needed",
-    "float_parsing": "is {given!r}, a number is needed",
-    "bool_type": "is {given!r}; write true or false",
-    "bool_parsing": "is {given!r}; write true or false",
-    "string_type": "is {given!r}, a text in quotes is needed",
-    "path_type": "is {given!r}, a path in quotes is needed",
-    "tuple_type": "is {given!r}, a list in [brackets] is needed",
-    "dict_type": "is {given!r}, a table is needed",
-    "model_type": "is {given!r}, a table is needed",
-}
-"""Pydantic's kinds of faults in our words."""
 _SECRET = ("password", "ledger")
 """Never shown."""
 
@@ -285,10 +262,7 @@ def faults(path: Path | None) -> list[str]:
 
 
 def _read(found: Path | None) -> dict[str, Any]:
-    try:
-        return TomlConfigSettingsSource(Settings, toml_file=found)() if found else {}
-    except (OSError, ValueError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"settings {found}: {error}") from error
+    return {} if found is None else read_toml(found, f"settings {found}")
 
 
 def checked(values: Mapping[str, Any], named: str) -> Settings:
@@ -303,11 +277,7 @@ def checked(values: Mapping[str, Any], named: str) -> Settings:
 
 def _in_words(fault: Mapping[str, Any]) -> str:
     """A fault with the section of its setting, in our own words."""
-    kind, about = str(fault["type"]), fault.get("ctx", {})
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if kind in _PLAIN:
-        given = "..." if fault["loc"][0] in _SECRET else fault.get("input")
-        message = _PLAIN[kind].format_map({**about, "given": given})
+    message = in_words(fault, secret=bool(fault["loc"]) and fault["loc"][0] in _SECRET)
     return ": ".join(part for part in (_place(fault["loc"]), message) if part)
 
 

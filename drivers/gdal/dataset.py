@@ -71,7 +71,8 @@ def open_dataset(source: Source) -> Any:
     except DriverError:
         raise
     except Exception as error:
-        raise Damaged(f"{source.name}: cannot be opened as {source.kind.driver}: {reason(error)}") from error
+        what = f"{source.name}: cannot be opened as {source.kind.title}"
+        raise Damaged(f"{what}: it is damaged or cut short{_detail(error)}; copy the file again") from error
 
 
 def _drivers(kind: Kind) -> list[str]:
@@ -93,6 +94,12 @@ def reason(error: BaseException) -> str:
         cause = cause.__cause__
     words = [word for word in str(cause).split() if "/" not in word]
     return " ".join(words)[:200] or type(cause).__name__
+
+
+def _detail(error: BaseException) -> str:
+    """What the decoder says, in brackets; nothing where it only says that it does not know the file."""
+    words = reason(error).rstrip(".")
+    return "" if "not recognized as" in words else f" ({words})"
 
 
 @contextlib.contextmanager
@@ -157,7 +164,8 @@ class Handles:
         where = f"{self.source.name}: rows {top} to {top + height}, columns {left} to {left + width}"
         if isinstance(error, MemoryError):
             return LimitExceeded(f"{where}: decoding asks for more memory than there is")
-        return Damaged(f"{where}: {reason(error)}") if isinstance(error, Exception) else error
+        broken = f"{where}: cannot be decoded{_detail(error)}: the file is damaged or cut short; copy it again"
+        return Damaged(broken) if isinstance(error, Exception) else error
 
     def _take(self, row: int) -> _Free:
         with self._lock:

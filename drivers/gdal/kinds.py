@@ -32,6 +32,11 @@ class Kind:
     pyramid: bool = False
     """Overviews are stored, not made up (GDAL offers JPEG files scaled by the decoder as overviews)."""
 
+    @property
+    def title(self) -> str:
+        """The format's own name, for messages."""
+        return {"JP2OpenJPEG": "JPEG 2000", "GTiff": "TIFF", "WEBP": "WebP"}.get(self.driver, self.driver)
+
 
 GEOTIFF = Kind("GTiff", "none", pyramid=True)
 _JPEG = Kind("JPEG", "jpeg", sequential=True)

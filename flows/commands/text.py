@@ -8,8 +8,8 @@ from typing import Any
 
 def inspection_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A slide in a few lines."""
-    size = "size unknown" if found["bytes"] is None else f"{found['bytes'] / 1e6:.1f} MB"
-    yield f"{found['path']}: {found['driver']}, {size}, {counted(len(found['files']), 'file')}"
+    room = "size unknown" if found["bytes"] is None else size(found["bytes"])
+    yield f"{found['path']}: {found['driver']}, {room}, {counted(len(found['files']), 'file')}"
     for scene in found["scenes"]:
         yield from _scene_lines(scene)
     for image in found["associated"]:
@@ -20,9 +20,9 @@ def inspection_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _scene_lines(scene: Mapping[str, Any]) -> Iterator[str]:
-    shape, size = scene["shape"], scene["pixel_size"]
+    shape, spacing = scene["shape"], scene["pixel_size"]
     extra = "".join(f", {axis} {shape[axis]}" for axis in "tcz" if shape[axis] > 1)
-    pixel = "unknown" if size["x"] is None else f"{size['x']:g} µm"
+    pixel = "unknown" if spacing["x"] is None else f"{spacing['x']:g} µm"
     yield f"  scene {scene['index']} {scene['name']!r}: {shape['x']} x {shape['y']}{extra}, {scene['dtype']}"
     yield f"    pixel size {pixel}, magnification {scene['magnification'] or 'unknown'}"
     names = [channel["name"] or "unnamed" for channel in scene["channels"]]
@@ -47,8 +47,8 @@ def plan_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for warning in found["warnings"]:
         yield f"  note: {shown(warning)}"
     yield (
-        f"  {found['raw_bytes'] / 1e6:.0f} MB of pixels, about {found['estimated_bytes'] / 1e6:.0f} MB in "
-        f"{found['objects']} objects, at most about {found['peak_memory_bytes'] / 1e6:.0f} MB of memory"
+        f"  {size(found['raw_bytes'])} of pixels, about {size(found['estimated_bytes'])} in "
+        f"{found['objects']} objects, at most about {size(found['peak_memory_bytes'])} of memory"
     )
 
 
