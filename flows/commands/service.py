@@ -61,19 +61,21 @@ def opened(path: Path | None, *, looks: bool = False) -> Generator[tuple[Setting
 
     Nobody here migrates one.
     """
-    from flows.ledger.database import connect, sqlite_file
+    from flows.ledger.database import connect, is_there, sqlite_file
+    from flows.ledger.faults import told
     from flows.ledger.migrate import migrate, require_current
 
     settings = _settings(path)
     file = sqlite_file(settings.ledger_url)
-    new = file is not None and not file.exists()
+    new = file is not None and not is_there(file)
     engine = connect("sqlite://" if new and looks else settings.ledger_url)
     try:
-        if new:
-            migrate(engine)
-        else:
-            require_current(engine)
-        yield settings, engine
+        with told(settings.ledger_url):
+            if new:
+                migrate(engine)
+            else:
+                require_current(engine)
+            yield settings, engine
     finally:
         engine.dispose()
 
@@ -313,11 +315,14 @@ def config_check(path: Config = None, as_json: Json = False) -> int:
 def config_migrate(path: Config = None, as_json: Json = False) -> int:
     """Bring the ledger to this version; `up` does so by itself."""
     from flows.ledger.database import connect
+    from flows.ledger.faults import told
     from flows.ledger.migrate import migrate
 
-    engine = connect(_settings(path).ledger_url)
+    url = _settings(path).ledger_url
+    engine = connect(url)
     try:
-        migrate(engine)
+        with told(url):
+            migrate(engine)
     finally:
         engine.dispose()
     show(as_json, {"ok": True}, ["the ledger is up to date"])

@@ -76,16 +76,14 @@ class Child:
             try:
                 return fork(request, streams, self.environment[SOCKET])
             except NoTemplate as error:
-                self._wait = min(self._wait * 2, _LONGEST_WAIT_S)
-                self._due = time.monotonic() + self._wait
-                self.say(f"{self.name} could not be started: {error}; trying again in {self._wait:.0f} s")
+                self._put_off(str(error))
                 return None
 
     def look_after(self) -> None:
         """Start it anew where it has ended, sooner or later as it lives longer or shorter."""
         if self._process is None:
             if time.monotonic() >= self._due:
-                self.start()
+                self._try_again()
             return
         code = self._process.poll()
         if code is None:
@@ -94,6 +92,17 @@ class Child:
         self._wait = _FIRST_WAIT_S if lived > _STEADY_S else min(self._wait * 2, _LONGEST_WAIT_S)
         self._due, self._process = time.monotonic() + self._wait, None
         self.say(f"{self.name} ended with {code}; starting it again in {self._wait:.0f} s (see {self.log})")
+
+    def _try_again(self) -> None:
+        try:
+            self.start()
+        except OSError as error:  # no room for a log, no memory, no more processes: that may pass
+            self._put_off(error.strerror or str(error))
+
+    def _put_off(self, why: str) -> None:
+        self._wait = min(self._wait * 2, _LONGEST_WAIT_S)
+        self._due = time.monotonic() + self._wait
+        self.say(f"{self.name} could not be started: {why}; trying again in {self._wait:.0f} s")
 
     def pause(self) -> None:
         """Let it do nothing until `stop`; what it started goes on."""

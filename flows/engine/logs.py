@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +41,8 @@ def keep_small(paths: Iterable[Path], bound: int = BOUND) -> None:
             continue
         except OSError as error:
             log.debug("%s: %s", path.name, error.strerror)
-        os.truncate(path, 0)
+        with suppress(OSError):  # on a disk that became read-only nothing grows
+            os.truncate(path, 0)
 
 
 def _set_aside(path: Path) -> None:

@@ -21,6 +21,7 @@ from flows.engine.children import Child, python, with_environment
 from flows.engine.forked import SOCKET as TEMPLATE_SOCKET
 from flows.engine.forked import Entry, is_listening, sockets
 from flows.engine.guard import Guard
+from flows.engine.ledger_watch import LedgerWatch
 from flows.engine.logs import keep_small
 from flows.engine.names import (
     CONTROL_LIMIT,
@@ -42,7 +43,8 @@ from flows.engine.server import (
     server_environment,
     wait_until_ready,
 )
-from flows.ledger.database import connect
+from flows.ledger.database import LedgerUnavailable, connect
+from flows.ledger.faults import require_usable, told
 from flows.ledger.migrate import migrate
 from flows.ledger.rows import slides_in
 from flows.ledger.tables import State
@@ -60,6 +62,8 @@ _TRIES_S = 5.0
 _NEWS_S = 2.0
 _LOGS_S = 10.0
 _LOCK_TRIES = 5
+_BUSY_S = 10.0
+"""This process waits so long for a ledger that is locked: it has others to look after."""
 _PORTS = 5
 _IMPORTS_S = 180.0
 _LASTING = {"SLIDEMILL_SCHEDULE__SCAN_RUN_SECONDS": "3600"}
@@ -98,33 +102,45 @@ class Service:
         """
         with only_one(self.settings.state):
             self.begin()
-            engine = connect(self.settings.ledger_url)
-            migrate(engine)
-            metrics = self._metrics(engine)
+            url = self.settings.ledger_url
+            engine = connect(url, _BUSY_S)
             try:
-                self._start()
-                news, due, small = News(engine), 0.0, 0.0
-                ending = Ending(engine) if self.until_empty else None
-                while not self.stop.wait(_LOOK_S):
-                    self.guard.look_after()
-                    now = time.monotonic()
-                    if self.tells and now > due:
-                        due = now + _NEWS_S
-                        self._tell(news)
-                    if now > small:
-                        small = now + _LOGS_S
-                        keep_small(child.log for child in self._all())
-                    if ending is not None and (code := ending.code()) is not None:
-                        return code
-                    self._require_ours()
-                    for child in self._all():
-                        child.look_after()
-                return 0
+                with told(url):
+                    migrate(engine)
+                    require_usable(engine)
+                    return self._run(engine)
             finally:
-                self._end(engine)
-                self.guard.dismiss()
-                metrics()
                 engine.dispose()
+
+    def _run(self, engine: Engine) -> int:
+        metrics = self._metrics(engine)
+        watch = LedgerWatch(engine, self.settings.ledger_url, self.say, self.settings.schedule.scan_seconds)
+        try:
+            self._start()
+            watch.start()
+            news, due, small = News(engine), 0.0, 0.0
+            ending = Ending(engine) if self.until_empty else None
+            while not self.stop.wait(_LOOK_S):
+                self.guard.look_after()
+                now = time.monotonic()
+                if self.tells and now > due:
+                    due = now + _NEWS_S
+                    self._tell(news)
+                if now > small:
+                    small = now + _LOGS_S
+                    keep_small(child.log for child in self._all())
+                if ending is not None and (code := ending.code()) is not None:
+                    return code
+                self._require_ours()
+                watch.require_whole()
+                for child in self._all():
+                    child.look_after()
+            return 0
+        finally:
+            watch.stop()
+            self._end(engine)
+            self.guard.dismiss()
+            metrics()
 
     def _tell(self, news: News) -> None:
         try:
@@ -273,16 +289,19 @@ class Service:
 
     def _hold_turns(self, engine: Engine, *, leave: bool = False) -> None:
         """Nobody looks any more while all ends: a look would take slides whose processes are just being ended for lost."""
-        for job in (SCAN, RECONCILE):
-            with suppress(SQLAlchemyError):
+        with suppress(SQLAlchemyError):  # the first that fails is the last: each waits for a ledger that is locked
+            for job in (SCAN, RECONCILE):
                 (turns.leave if leave else turns.take)(engine, job, _STOPPING)
 
     def _drain(self, engine: Engine) -> None:
         signalled: set[int] = set()
         end = time.monotonic() + _DRAIN_S
         while time.monotonic() < end:
-            with engine.connect() as connection:
-                found = [pid_here(row.process) for row in slides_in(connection, (State.RUNNING, State.PUBLISHED))]
+            try:
+                with engine.connect() as connection:
+                    found = [pid_here(row.process) for row in slides_in(connection, (State.RUNNING, State.PUBLISHED))]
+            except SQLAlchemyError:
+                return  # nobody can tell which they are: they end with their workers
             pids = {pid for pid in found if pid is not None}
             if not pids:
                 return
@@ -296,8 +315,12 @@ class Service:
 @contextmanager
 def only_one(state: Path) -> Generator[None]:
     """Hold the lock of the state folder; the system lets go of it however this process ends."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "up.lock").open("w") as file:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        opened = (state / "up.lock").open("w")
+    except OSError as error:
+        raise LedgerUnavailable(f"state {state}: cannot be written: {error.strerror or error}") from error
+    with opened as file:
         for more in range(_LOCK_TRIES, 0, -1):  # `status` holds it for a moment, when it asks whether somebody does
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,6 +22,7 @@ _SESSION = """
 SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
 SET idle_in_transaction_session_timeout = '120s'
 """
+_READ_ONLY = "25006"  # PostgreSQL: a standby that is not the primary yet, or not any more
 _FEEDING = 0x511DE  # any number, the same everywhere: the advisory lock of those who hand out work
 
 
@@ -32,14 +33,24 @@ class LedgerUnavailable(ConverterError, OSError):
     retryable = True
 
 
-def connect(url: str) -> Engine:
-    """An engine for the URL; opens no connection yet. Raises OptionError."""
+class LedgerBroken(LedgerUnavailable):
+    """It is damaged, of another version or none of ours: no waiting helps."""
+
+    retryable = False
+
+
+def connect(url: str, busy_seconds: float = _BUSY_S) -> Engine:
+    """An engine for the URL; opens no connection yet. It waits so long for an SQLite that others write.
+
+    Raises OptionError, LedgerUnavailable where the file cannot be made.
+    """
     try:
         parsed = make_url(url)
         file = sqlite_file(url)
         if file is not None:
             _make(file)
-        engine = create_engine(parsed, pool_pre_ping=True, connect_args=_arguments(parsed.get_backend_name()))
+        arguments = _arguments(parsed.get_backend_name(), busy_seconds)
+        engine = create_engine(parsed, pool_pre_ping=True, connect_args=arguments)
     except (ArgumentError, ImportError) as error:
         raise OptionError(f"ledger: not a database URL that can be used here: {error}") from error
     if engine.dialect.name == "sqlite":
@@ -58,23 +69,41 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
+def is_there(file: Path) -> bool:
+    """Whether there is something of that name. Raises LedgerUnavailable where nobody can tell."""
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise LedgerUnavailable(f"the ledger {file} cannot be looked at: {error.strerror or error}") from error
+    return True
+
+
 def _make(file: Path) -> None:
     """Make the file and its folder where they are not there, for their owner only: names of slides may name patients."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not file.exists():
-        file.touch(mode=0o600)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not file.exists():
+            file.touch(mode=0o600)
+    except OSError as error:
+        raise LedgerUnavailable(f"the ledger {file} cannot be made: {error.strerror or error}") from error
 
 
-def _arguments(backend: str) -> dict[str, Any]:
+def _arguments(backend: str, busy_seconds: float) -> dict[str, Any]:
     if backend == "sqlite":
-        return {"timeout": _BUSY_S}
+        return {"timeout": busy_seconds}
     return {"connect_timeout": 10, **_KEEPALIVE} if backend == "postgresql" else {}
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # sqlite3 itself starts no transactions: _begin_sqlite does
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except sqlite3.Error:
+        connection.close()  # nobody else would: it is in no pool yet
+        raise
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
@@ -120,10 +149,12 @@ def present(engine: Engine) -> None:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the database is away, busy or restarting: the same call can succeed later."""
+    """Whether the database is away, busy, full, read-only or restarting: the same call can succeed later."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY
 
 
 def patiently[T](work: Callable[[], T], seconds: float) -> T:

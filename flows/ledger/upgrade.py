@@ -8,10 +8,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine
 
-from flows.ledger.database import LedgerUnavailable, alone
+from flows.ledger.database import alone
+from flows.ledger.migrate import require_known
 
 _HERE = Path(__file__).parent / "migrations"
 
@@ -19,18 +19,14 @@ _HERE = Path(__file__).parent / "migrations"
 def upgrade(engine: Engine) -> None:
     """Bring the ledger up to date; does nothing where it is so. Safe while other machines do the same.
 
-    Raises LedgerUnavailable where the ledger was written by a newer version: that one must be used.
+    Raises LedgerBroken where the ledger was written by a newer version: that one must be used.
     """
     with alone(engine) as connection:
         config, found = _config(connection), _revision(connection)
         scripts = ScriptDirectory.from_config(config)
         if found == scripts.get_current_head():
             return
-        try:
-            if found is not None:
-                scripts.get_revision(found)
-        except CommandError as error:
-            raise LedgerUnavailable(f"the ledger has version {found}, newer than this program knows; upgrade it") from error
+        require_known(found)
         command.upgrade(config, "head")
 
 

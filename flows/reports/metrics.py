@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, case, func, select
+from sqlalchemy.exc import DBAPIError
 
-from flows.ledger.database import clock, is_away
+from flows.ledger.database import clock
 from flows.ledger.rows import counts, marked
 from flows.ledger.tables import State, slides
 
@@ -38,9 +39,8 @@ class LedgerMetrics(Collector):
             with self._engine.connect() as connection:
                 found = [*_slides(connection), *_work(connection), *_ages(connection)]
             up.add_metric([], 1)
-        except Exception as error:
-            if not is_away(error):
-                raise
+        except DBAPIError as error:
+            log.debug("the ledger cannot be asked: %s", type(error).__name__)
             up.add_metric([], 0)
         yield up
         yield from found
