@@ -148,7 +148,8 @@ def _taken(level: Level, rect: Rect, block: _Block) -> Pixels:
 def _filled_in(shape: Shape, request: BlockRequest) -> _Block:
     rect = _rect(shape, request.rect)
     size, factor = _size(rect, request.size)
-    channels = [whole(c) for c in request.channels] if request.channels else list(range(shape.c))
+    # A sequence of any kind, an array too; a number alone is none, and 0 does not mean all.
+    channels = ([] if request.channels is None else [whole(c) for c in request.channels]) or list(range(shape.c))
     if not all(0 <= c < shape.c for c in channels):
         raise ValueError(f"channels {channels}: the scene has channels 0 to {shape.c - 1}")
     slices = _range("slices", request.slices, shape.z)

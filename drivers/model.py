@@ -132,6 +132,13 @@ class Scene:
     file_path: str | None = None
     """The slide's path, as it was given to `open_slide`, or that of the file of a set that holds this scene."""
 
+    def __enter__(self) -> Scene:
+        """As slideio's; the slide is what is closed."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing: the slide may have other scenes."""
+
     def __repr__(self) -> str:
         t, c, z, y, x = self.shape
         axes = [f"{count} {word}" for count, word in ((t, "frames"), (z, "slices")) if count > 1]
@@ -381,6 +388,6 @@ def _former(channels: Sequence[int], channel_indices: Sequence[int] | None) -> S
     """`channels`, which never meant all where it was empty."""
     if channel_indices is not None:
         raise ValueError("channels and channel_indices are the same; give one of them")
-    if not channels:
+    if len(channels) == 0:
         raise ValueError("channels is empty: name at least one, or none at all for every channel")
     return channels

@@ -139,6 +139,22 @@ for scene in scenes:
     seen["facts"] = scene.num_channels, scene.size, scene.num_z_slices, scene.num_t_frames
 """,
     ),
+    "arrays": (
+        "stack",
+        """
+import numpy as np
+slide = slideio.open_slide(path, "CZI")
+with slide.get_scene(0) as scene:
+    seen["channels"] = scene.read_block(np.array([10, 20, 50, 40]), channel_indices=np.array([1, 0]))
+    seen["channel 0"] = scene.read_block([10, 20, 50, 40], channel_indices=np.array([0]))
+    seen["slices"] = scene.read_block(slices=np.array([1, 4]), frames=[0, 2], channel_indices=range(1, 2))
+    try:
+        scene.read_block(channel_indices=0)
+    except TypeError:
+        seen["a number is no list"] = True
+seen["after"] = slide.get_scene(np.int64(0)).size
+""",
+    ),
     "ome": (
         "ome",
         """
