@@ -298,6 +298,7 @@ def config_check(path: Config = None, as_json: Json = False) -> int:
     """Read the settings; say all that is wrong with them, and each folder's rules, options, rights and room."""
     from flows.commands.check_text import check_lines, details
     from flows.commands.quickstart import findings
+    from flows.commands.text import counted
     from flows.settings import faults
 
     wrong = faults(path)
@@ -307,7 +308,7 @@ def config_check(path: Config = None, as_json: Json = False) -> int:
     settings = _settings(path)
     found, told = findings(settings), details(settings)
     value = {"ok": not found, "folders": [folder.name for folder in settings.folders], "findings": found, "details": told}
-    show(as_json, value, [*check_lines(told), *(found or [f"{len(settings.folders)} folders; all is well"])])
+    show(as_json, value, [*check_lines(told), *(found or [f"{counted(len(settings.folders), 'folder')}; all is well"])])
     return 2 if found else 0
 
 

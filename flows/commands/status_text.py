@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from flows.commands.text import counted, size
+
 _STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled", "duplicate", "superseded", "gone")
 _ANY = 100_000
 """A path that is folded cannot be copied."""
@@ -57,10 +59,11 @@ def _health(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _pace(found: Mapping[str, Any]) -> Iterator[str]:
     if found["undecided_files"]:
-        yield f"{found['undecided_files']} files seen, not decided yet: a slide is taken once it has not changed for a while"
+        undecided = counted(found["undecided_files"], "file")
+        yield f"{undecided} seen, not decided yet: a slide is taken once it has not changed for a while"
     hour = found["throughput"]
-    rate = "" if hour["bytes_per_s"] is None else f", {hour['bytes_per_s'] / 1e6:.1f} MB/s"
-    yield f"last hour: {hour['slides_last_hour']} slides, {hour['bytes_last_hour'] / 1e6:.0f} MB{rate}"
+    rate = "" if hour["bytes_per_s"] is None else f", {size(hour['bytes_per_s'])}/s"
+    yield f"last hour: {counted(hour['slides_last_hour'], 'slide')}, {size(hour['bytes_last_hour'])}{rate}"
     if found["oldest_waiting_s"] is not None:
         yield f"oldest in the queue: {found['oldest_waiting_s']:.0f} s"
     if found["empty_in_s"]:

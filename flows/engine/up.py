@@ -43,13 +43,15 @@ from flows.engine.server import (
     server_environment,
     wait_until_ready,
 )
-from flows.ledger.database import LedgerUnavailable, connect
+from flows.ledger.database import LedgerUnavailable, clock, connect, writing
 from flows.ledger.faults import require_usable, told
 from flows.ledger.migrate import migrate
-from flows.ledger.rows import slides_in
+from flows.ledger.rows import counts, mark, slides_in
 from flows.ledger.tables import State
-from flows.reports.ending import Ending
+from flows.outcome import INTERRUPTED
+from flows.reports.ending import OPEN, Ending
 from flows.reports.news import News
+from flows.reports.status import ENDED
 from flows.service import turns
 from flows.service.dispatch import EngineUnavailable
 from flows.service.process import pid_here
@@ -66,6 +68,11 @@ _BUSY_S = 10.0
 """This process waits so long for a ledger that is locked: it has others to look after."""
 _PORTS = 5
 _IMPORTS_S = 180.0
+_WORDS = (
+    "every slide that is there has come to its end",
+    "not every slide could be converted, or not every folder be listed: `slidemill status` tells which",
+)
+"""What is said when a batch has ended, by its code."""
 _LASTING = {"SLIDEMILL_SCHEDULE__SCAN_RUN_SECONDS": "3600"}
 """One run of scan an hour: the workers of `up` see to it that a killed one is followed by another."""
 
@@ -130,12 +137,13 @@ class Service:
                     small = now + _LOGS_S
                     keep_small(child.log for child in self._all())
                 if ending is not None and (code := ending.code()) is not None:
+                    self.say(_WORDS[code])
                     return code
                 self._require_ours()
                 watch.require_whole()
                 for child in self._all():
                     child.look_after()
-            return 0
+            return INTERRUPTED if self.until_empty else 0
         finally:
             watch.stop()
             self._end(engine)
@@ -285,7 +293,17 @@ class Service:
             if child is not None:
                 child.stop(signal.SIGINT, 10.0)
         self._hold_turns(engine, leave=True)
-        self.say("stopped; what was under way begins again with the next start")
+        self.say(f"stopped{self._left(engine)}")
+
+    def _left(self, engine: Engine) -> str:
+        """What is said of slides that have not come to their end; the ledger knows from here on that nobody looks."""
+        try:
+            with writing(engine) as connection:
+                mark(connection, ENDED, clock(connection))
+                left = sum(counts(connection).get(state, 0) for state in OPEN)
+        except SQLAlchemyError:
+            return "; what was under way begins again with the next start"
+        return f"; {left} {'slide' if left == 1 else 'slides'} not done yet: the next start goes on with them" if left else ""
 
     def _hold_turns(self, engine: Engine, *, leave: bool = False) -> None:
         """Nobody looks any more while all ends: a look would take slides whose processes are just being ended for lost."""

@@ -14,7 +14,7 @@ from flows.ledger.tables import State, files, slides
 
 _EVERY_S = 2.0
 _LOOKS = 2
-_OPEN = (State.READY, State.SUBMITTED, State.RUNNING, State.PUBLISHED, State.FAILED)
+OPEN = (State.READY, State.SUBMITTED, State.RUNNING, State.PUBLISHED, State.FAILED)
 
 
 @dataclass(slots=True)
@@ -29,10 +29,12 @@ class Ending:
     _due: float = field(default=0.0, init=False)
     _looks: set[float] = field(default_factory=set[float], init=False)
     _begun: float | None = field(default=None, init=False)
-    _bad: int = field(default=0, init=False)
+    _bad: set[str] = field(default_factory=set[str], init=False)
+    """Slides that were in quarantine before."""
 
     def code(self) -> int | None:
-        """None where there is still something to do; else 0, or 1 where slides failed for good or still wait for files."""
+        """None where there is still something to do; else 0, or 1 where slides came into quarantine or still wait for files,
+        or a folder cannot be listed."""
         if time.monotonic() < self._due:
             return None
         self._due = time.monotonic() + _EVERY_S
@@ -44,19 +46,20 @@ class Ending:
 
     def _code(self, connection: Connection) -> int | None:
         by_state = counts(connection)
-        bad = sum(by_state.get(state, 0) for state in (State.QUARANTINED, State.WAITING))
+        bad = set(connection.execute(select(slides.c.id).where(slides.c.state == State.QUARANTINED)).scalars())
         if self._begun is None:
-            self._begun, self._bad = clock(connection), by_state.get(State.QUARANTINED, 0)
+            self._begun, self._bad = clock(connection), bad
         found = marked(connection, "scan")
         if found is None or found[0] <= self._begun:
             return None
         self._looks.add(found[0])
-        if any(by_state.get(state) for state in _OPEN) or not self._is_decided(connection):
+        if any(by_state.get(state) for state in OPEN) or not self._is_decided(connection):
             self._looks.clear()
             return None
         if len(self._looks) <= _LOOKS:
             return None
-        return 1 if bad > self._bad else 0
+        unlisted = (found[1] or {}).get("unavailable")
+        return 1 if bad - self._bad or by_state.get(State.WAITING) or unlisted else 0
 
     def _is_decided(self, connection: Connection) -> bool:
         undecided = connection.execute(select(func.count()).where(files.c.slide.is_(None))).scalar_one()

@@ -54,7 +54,9 @@ def faults(engine: Engine, found: Mapping[str, Any], free: int) -> list[str]:
     lines += [f"folder {name} cannot be listed" for name in found["unavailable"]]
     grown = _quarantined_lately(engine)
     if grown:
-        lines.append(f"{grown} slides came into quarantine within a day: `slidemill quarantine list`")
+        lines.append(
+            f"{grown} {'slide' if grown == 1 else 'slides'} came into quarantine within a day: `slidemill quarantine list`"
+        )
     lines += [f"{place['path']}: {place['free'] / 1e9:.1f} GB are free" for place in found["room"] if place["free"] < free]
     return lines
 

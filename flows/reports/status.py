@@ -15,6 +15,8 @@ from flows.service.pauses import Closed, closed
 from flows.service.process import is_locked
 from flows.settings import Settings
 
+ENDED = "up-ended"
+"""The mark of an `up` that ended in order."""
 _HOUR = 3600.0
 _SHOWN = 200
 _LAST = 10
@@ -159,8 +161,9 @@ def _healthy(connection: Connection, settings: Settings, now: float) -> bool:
 
 def _is_stopped(connection: Connection, settings: Settings, now: float) -> bool:
     """Whether `up` ran on this machine and does not any more, and nobody else looks at the folders."""
-    age = _age(connection, "scan", now)
-    silent = age is None or age > settings.schedule.scan_seconds + _SILENT_S
+    scan, ended = marked(connection, "scan"), marked(connection, ENDED)
+    silent = scan is None or now - scan[0] > settings.schedule.scan_seconds + _SILENT_S
+    silent = silent or (ended is not None and scan is not None and ended[0] >= scan[0])
     return silent and is_locked(settings.state / "up.lock") is False
 
 

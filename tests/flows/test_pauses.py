@@ -181,7 +181,7 @@ def test_check(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     add(here, "old", state=State.QUARANTINED, finished=now - 2 * 86400)
     assert said(capsys, "status", "--check", "--free", "0")["ok"] is True
     add(here, "bad", state=State.QUARANTINED, finished=now - 60)
-    assert "1 slides came into quarantine" in said(capsys, "status", "--check", "--free", "0", code=1)["faults"][0]
+    assert "1 slide came into quarantine" in said(capsys, "status", "--check", "--free", "0", code=1)["faults"][0]
     looked(here, ago=1000)
     assert "nobody has looked at the folders for 100" in said(capsys, "status", "--check", code=1)["faults"][0]
 
@@ -221,6 +221,25 @@ def test_slides_that_failed_or_wait_for_files(here: Bench, ending: Ending) -> No
     assert asked(here, ending) == 1
     here.change("bad", state=State.WAITING)
     assert asked(here, ending) == 1
+
+
+def test_one_leaves_quarantine_and_another_comes(here: Bench, ending: Ending) -> None:
+    add(here, "before", state=State.QUARANTINED)
+    assert asked(here, ending) == 0
+    here.change("before", state=State.DONE)
+    add(here, "bad", state=State.QUARANTINED)
+    assert asked(here, ending) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_not_done(here: Bench, ending: Ending) -> None:
+    """A batch from cron whose share is not mounted has done nothing, and says so."""
+    assert ending.code() is None
+    for _ in range(4):
+        looked(here)
+        with here.engine.begin() as connection:
+            mark(connection, "scan", clock(connection), {"unavailable": ["in"]})
+        code = ending.code()
+    assert code == 1
 
 
 def test_files_that_are_not_decided(here: Bench, ending: Ending) -> None:

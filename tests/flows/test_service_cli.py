@@ -25,9 +25,11 @@ from flows.cli import run
 from flows.engine.up import Service, only_one
 from flows.ledger.attempts import Ticket
 from flows.ledger.database import clock
+from flows.ledger.rows import mark
 from flows.ledger.tables import State, marks
 from flows.reports.metrics import serve_metrics
 from flows.reports.news import News
+from flows.reports.status import ENDED
 from flows.service.attempt import Watch, run_attempt
 from flows.service.process import is_locked
 from flows.watching.scan import _outside, scan
@@ -90,7 +92,7 @@ def test_status_names_what_ended_and_what_is_seen(here: Bench, capsys: pytest.Ca
     assert run(["status"]) == 0
     said = capsys.readouterr().out
     assert f" {here.row('done.svs').output}\n" in said
-    assert "1 files seen" in said
+    assert "1 file seen" in said
 
 
 def test_status_says_that_the_service_is_stopped(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,6 +108,19 @@ def test_status_says_that_the_service_is_stopped(here: Bench, capsys: pytest.Cap
     assert (found["healthy"], found["stopped"]) == (False, True)
     assert run(["status"]) == 0
     assert "the service is stopped" in capsys.readouterr().out
+
+
+def test_status_knows_at_once_that_up_has_ended(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    (here.settings.state / "up.lock").touch()
+    assert not answer(capsys, "status")["stopped"]
+    with here.engine.begin() as connection:
+        mark(connection, ENDED, clock(connection))
+    assert answer(capsys, "status")["stopped"]
+    assert run(["status", "--check", "--free", "0"]) == 1
+    capsys.readouterr()
+    with here.engine.begin() as connection:  # another machine looks, or the next `up`
+        mark(connection, "scan", clock(connection) + 0.001)
+    assert not answer(capsys, "status")["stopped"]
 
 
 def test_status_says_that_a_folder_is_away(here: Bench, capsys: pytest.CaptureFixture[str]) -> None:
