@@ -26,6 +26,7 @@ SERVER_ONLY = {
 """Environment of servers: a run of scan and reconcile a minute would fill the database. The ledger keeps what counts."""
 ONE_MACHINE = {
     "PREFECT_WORKER_QUERY_SECONDS": "15",
+    "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "10",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "60",
@@ -33,6 +34,5 @@ ONE_MACHINE = {
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "30",
-    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT30S",
 }
 """Environment where all is on one machine: workers are told of work, so they and the server need not look each second."""

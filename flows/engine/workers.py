@@ -14,7 +14,7 @@ from prefect.workers.process import ProcessWorker
 from flows.engine.keeper import keep
 from flows.engine.names import CONTROL_POOL
 from flows.engine.poke import listener
-from flows.engine.threads import ThreadWorker
+from flows.engine.threads import ThreadWorker, unobserved
 
 _TOGETHER_S = 0.05
 
@@ -24,6 +24,7 @@ log = logging.getLogger("slidemill.workers")
 def run(pools: Sequence[str]) -> int:
     """Work for pools, each `NAME=LIMIT`, until told to stop. Returns an exit code."""
     setup_logging()
+    unobserved()
     limits = {name: int(limit) for name, _, limit in (pool.partition("=") for pool in pools)}
     try:
         asyncio.run(_work(limits))
