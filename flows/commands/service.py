@@ -222,15 +222,15 @@ def retry(
     path: Config = None,
     as_json: Json = False,
 ) -> int:
-    """Queue a slide again that failed, was cancelled or is in quarantine."""
+    """Queue a slide again that failed, was cancelled or dismissed, or is in quarantine."""
     from converter.errors import OptionError
     from flows.service import orders
 
     several = everything or folder is not None or kind is not None
     if several == (slide is not None):
         raise OptionError("retry: give one ID, or --all, --folder, --kind")
-    with opened(path, looks=True) as (_, engine):
-        ids = orders.retry_all(engine, folder, kind) if slide is None else [orders.retry_one(engine, slide)]
+    with opened(path, looks=True) as (settings, engine):
+        ids = orders.retry_all(engine, folder, kind) if slide is None else [orders.retry_one(engine, settings, slide)]
     show(as_json, {"queued": ids}, [f"{len(ids)} queued again"])
     return 0
 

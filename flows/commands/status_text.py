@@ -11,7 +11,8 @@ from rich.table import Table
 
 from flows.commands.text import counted, size
 
-_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined", "cancelled", "duplicate", "superseded", "gone")
+_STATES = ("waiting", "queued", "running", "done", "failed", "quarantined")
+_OTHERS = ("cancelled", "duplicate", "superseded", "gone", "dismissed")
 _ANY = 100_000
 """A path that is folded cannot be copied."""
 
@@ -25,7 +26,8 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     ]
     if running:
         yield from _table(("running", "slide", "progress", "since", "attempt"), running)
-    yield from _table(("folder", *_STATES), [[f["name"], *(str(f[s]) for s in _STATES)] for f in found["folders"]])
+    states = (*_STATES, *_OTHERS)
+    yield from _table(("folder", *states), [[f["name"], *(str(f[s]) for s in states)] for f in found["folders"]])
     yield from _pace(found)
     bad = [[r["id"], r["path"], r["state"], r["reason"] or ""] for r in (*found["failed"], *found["quarantined"])]
     if bad:

@@ -10,12 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select, tuple_
 
 from converter.errors import Cancelled
 from flows.ledger.database import alone, clock, writing
 from flows.ledger.rows import SlideRow, as_slide
 from flows.ledger.tables import OPEN, State, contents, slides
+
+_UNPUBLISHED = (State.READY, State.SUBMITTED, State.RUNNING, State.FAILED)
+_later = slides.alias("later")
+_BEFORE = (tuple_(slides.c.seen, slides.c.folder, slides.c.path) < tuple_(_later.c.seen, _later.c.folder, _later.c.path),)
+"""That a slide was seen before another one; of those that one look found, by name."""
 
 
 class Fenced(Cancelled):
@@ -65,7 +70,11 @@ def beat(engine: Engine, ticket: Ticket, progress: float) -> bool:
 
 
 def claim_content(engine: Engine, ticket: Ticket, fingerprint: str, options_hash: str) -> str | None:
-    """Note what the slide holds. The id of another slide that has or had the same content and options, else None."""
+    """Note what the slide holds. The id of another slide that has or had the same content and options, else None.
+
+    Of copies the one that was seen first is converted, whichever came to this first: one that was seen later and has not
+    published yet becomes its copy, and its process finds that it has no slide any more.
+    """
     with alone(engine) as connection:
         connection.execute(slides.update().where(ticket.holds(State.RUNNING)).values(fingerprint=fingerprint))
         key = and_(contents.c.fingerprint == fingerprint, contents.c.options_hash == options_hash)
@@ -73,14 +82,47 @@ def claim_content(engine: Engine, ticket: Ticket, fingerprint: str, options_hash
         if owner is None:
             values = {"fingerprint": fingerprint, "options_hash": options_hash, "slide": ticket.slide}
             connection.execute(contents.insert().values(**values))
-        return None if owner in (None, ticket.slide) else str(owner)
+        if owner in (None, ticket.slide) or _displaced(connection, ticket, str(owner)):
+            return None
+        return str(owner)
+
+
+def _displaced(connection: Connection, ticket: Ticket, owner: str) -> bool:
+    """Make the slide that stands for a content a copy of this one, where this one was seen first and that one is not done."""
+    c, before = slides.c, select(slides.c.id).where(slides.c.id == ticket.slide, *_BEFORE)
+    if connection.execute(before.where(_later.c.id == owner)).one_or_none() is None:
+        return False
+    reason = f"same content and options as slide {ticket.slide}, which was seen first"
+    values = {
+        "state": State.DUPLICATE,
+        "same_as": ticket.slide,
+        "reason": reason,
+        "kind": None,
+        "finished": clock(connection),
+    }
+    cleared = {"told": False, "heartbeat": None, "process": None, "cancel": False}
+    here = (c.id == owner, c.state.in_(_UNPUBLISHED))
+    if connection.execute(slides.update().where(*here).values(**values, **cleared)).rowcount == 0:
+        return False
+    take_copies(connection, owner, ticket.slide)
+    connection.execute(contents.update().where(contents.c.slide == owner).values(slide=ticket.slide))
+    return True
+
+
+def take_copies(connection: Connection, owner: str, other: str) -> None:
+    """Copies of a slide are copies of another one from now on."""
+    here = (slides.c.same_as == owner, slides.c.state == State.DUPLICATE, slides.c.id != other)
+    connection.execute(slides.update().where(*here).values(same_as=other))
 
 
 def take_over(engine: Engine, ticket: Ticket, fingerprint: str, owner: str) -> bool:
     """Become the slide that stands for this content, where `owner` no longer can."""
     with writing(engine) as connection:
         here = and_(contents.c.fingerprint == fingerprint, contents.c.slide == owner)
-        return connection.execute(contents.update().where(here).values(slide=ticket.slide)).rowcount > 0
+        if connection.execute(contents.update().where(here).values(slide=ticket.slide)).rowcount == 0:
+            return False
+        take_copies(connection, owner, ticket.slide)
+        return True
 
 
 @contextmanager
@@ -99,12 +141,12 @@ def publishing(engine: Engine, ticket: Ticket) -> Generator[None]:
         connection.execute(slides.update().where(here).values(state=State.PUBLISHED))
 
 
-def finish(engine: Engine, ticket: Ticket, receipt: Mapping[str, Any]) -> bool:
-    """The slide is done. Safe to repeat. False where the ticket no longer counts."""
+def finish(engine: Engine, ticket: Ticket, receipt: Mapping[str, Any], put_away: str | None = "") -> bool:
+    """The slide is done; `put_away` as in the table. Safe to repeat. False where the ticket no longer counts."""
     with writing(engine) as connection:
         done = {"state": State.DONE, "finished": clock(connection), "progress": 1.0, "receipt": dict(receipt)}
         here = ticket.holds(State.RUNNING, State.PUBLISHED)
-        cleared = {"reason": None, "kind": None, "cancel": False, "told": False}
+        cleared = {"reason": None, "kind": None, "cancel": False, "told": False, "same_as": None, "put_away": put_away}
         return connection.execute(slides.update().where(here).values(**done, **cleared)).rowcount > 0
 
 

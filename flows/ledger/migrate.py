@@ -6,7 +6,7 @@ from sqlalchemy import Engine, column, inspect, select, table
 
 from flows.ledger.database import LedgerBroken
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest version of the ledger: of the last file in `migrations/versions`."""
 
 _VERSION = select(column("version_num")).select_from(table("alembic_version"))

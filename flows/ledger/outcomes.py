@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from flows.ledger.attempts import Ticket, leave
+from flows.ledger.attempts import Ticket, leave, take_copies
 from flows.ledger.database import clock, writing
-from flows.ledger.rows import slide_by_id
+from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State, files
 
 _LONGEST_WAIT_S = 3600.0
@@ -93,8 +93,10 @@ def undecided(connection: Connection, slide: str) -> None:
     connection.execute(files.update().where(files.c.slide == slide).values(**again))
 
 
-def duplicate(engine: Engine, ticket: Ticket, owner: str, output: str | None) -> None:
-    """The same content was or is converted as another slide."""
+def duplicate(engine: Engine, ticket: Ticket, owner: SlideRow, put_away: str | None = "") -> None:
+    """The same content was or is converted as another slide; `put_away` as in the table."""
     with writing(engine) as connection:
-        reason = f"same content and options as slide {owner}; its output is {output}"
-        leave(connection, ticket, State.DUPLICATE, finished=clock(connection), same_as=owner, reason=reason)
+        reason = f"same content and options as slide {owner.id}; its output is {owner.output}"
+        values = {"same_as": owner.id, "reason": reason, "put_away": put_away}
+        if leave(connection, ticket, State.DUPLICATE, finished=clock(connection), **values):
+            take_copies(connection, ticket.slide, owner.id)

@@ -50,6 +50,7 @@ class SlideRow:
     not_before: float | None
     told: bool
     receipt: Mapping[str, Any] | None
+    put_away: str | None
 
 
 def as_slide(row: Row[Any]) -> SlideRow:

@@ -35,13 +35,17 @@ class State(StrEnum):
     """The file changed; a later row stands for what it is now."""
     GONE = "gone"
     """The file went away before it was converted."""
+    DISMISSED = "dismissed"
+    """It was in quarantine, and somebody said that it may stay unconverted."""
 
 
 OPEN = (State.SUBMITTED, State.RUNNING, State.PUBLISHED)
 """States in which Prefect or a process has the slide."""
 QUEUED = (State.READY, State.FAILED)
 """States from which the next attempt starts."""
-SETTLED = (State.DONE, State.QUARANTINED, State.CANCELLED, State.DUPLICATE, State.SUPERSEDED, State.GONE)
+SETTLED = (
+    State.DONE, State.QUARANTINED, State.CANCELLED, State.DUPLICATE, State.SUPERSEDED, State.GONE, State.DISMISSED
+)  # fmt: skip
 """States that stay as they are."""
 
 slides = Table(
@@ -82,9 +86,11 @@ slides = Table(
     Column("not_before", Float),
     Column("told", Boolean, nullable=False, default=False),
     Column("receipt", JSON),
+    Column("put_away", Text),  # where its files were moved to after the conversion: a folder; empty: they stay for good
     Index("slides_of_path", "folder", "path", "generation", unique=True),
     Index("slides_by_state", "state"),
     Index("slides_by_output", "output"),
+    Index("slides_by_same_as", "same_as"),
 )
 
 NOT_A_SLIDE = ""
@@ -146,3 +152,16 @@ witnesses = Table(
     Column("still", Float, nullable=False),
 )
 """For how long each machine has seen heartbeat and progress of an open slide unchanged, by a clock that cannot be set."""
+
+checks = Table(
+    "checks",
+    metadata,
+    Column("slide", String(32), primary_key=True),
+    Column("attempt", Integer, nullable=False),  # that made the store; of another one nothing is known
+    Column("looked", Float),  # when somebody last looked into it
+    Column("goes_on", Text),  # the last file whose content was read, where the next look goes on; null: none is left
+    Column("wrong", String(16)),  # null: it was as it was made
+    Column("reason", Text),
+    Column("since", Float),  # when it was first found so
+)
+"""Of slides that are done: whether their stores were found as they were made, when they were last looked at."""

@@ -20,7 +20,7 @@ ENDED = "up-ended"
 _HOUR = 3600.0
 _SHOWN = 200
 _LAST = 10
-_ENDED = (State.DONE, State.DUPLICATE, State.CANCELLED, State.SUPERSEDED, State.GONE)
+_ENDED = (State.DONE, State.DUPLICATE, State.CANCELLED, State.SUPERSEDED, State.GONE, State.DISMISSED)
 _SILENT_S = 20.0
 _LOOK_S = 60.0
 """A look at the folders may take this long without a word."""

@@ -8,17 +8,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from converter.convert import Conversion, Step, convert, directly
 from converter.errors import Busy, Cancelled
 from converter.fingerprint import fingerprint
 from converter.options import Options
-from converter.receipt import Receipt
 from converter.writing.run import Amount
 from drivers.discovery import open_slide
 from drivers.location import Location, location
@@ -29,8 +29,10 @@ from flows.ledger.outcomes import Patience, Trouble
 from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State
 from flows.outcome import KNOWN, one_line, unexpected
-from flows.service.originals import put_away
+from flows.service.originals import home
+from flows.service.places import first_seen, root_of, stands
 from flows.service.process import this_process
+from flows.service.putting import kept_at, put_away_slide
 from flows.settings import Settings
 from flows.watching.look import as_path
 from flows.watching.members import changed_files, other_files
@@ -83,7 +85,7 @@ def run_attempt(engine: Engine, settings: Settings, ticket: Ticket, watch: Watch
     if row is None:
         log.info("slide %s: attempt %d is not to be started", ticket.slide, ticket.attempt)
         return None
-    this = _Attempt(engine, settings, ticket, row, watch)
+    this = _Attempt(engine, settings, ticket, replace(row, root=str(home(row, settings))), watch)
     ended = threading.Event()
     pulse = threading.Thread(target=_beat, args=(this, ended), name="slidemill-pulse", daemon=True)
     pulse.start()
@@ -113,12 +115,15 @@ def _convert(this: _Attempt) -> None:
         return
     identity = this.watch.step("fingerprint", lambda: fingerprint(members, this.watch.stop.is_set))
     owner = patiently(lambda: _owner(this, identity), _LEDGER_S)
+    where = kept_at(this.settings, this.row)
     if owner is not None:
-        patiently(lambda: outcomes.duplicate(this.engine, this.ticket, owner.id, owner.output), _LEDGER_S)
+        patiently(lambda: outcomes.duplicate(this.engine, this.ticket, owner, where), _LEDGER_S)
+        if owner.state == State.DONE:  # else its original is put away once that is done: it may have to be converted yet
+            put_away_slide(this.engine, this.settings, this.row, members)
         return
     receipt = convert(this.path, _target(this), _conversion(this, identity))
-    patiently(lambda: attempts.finish(this.engine, this.ticket, receipt.as_json()), _LEDGER_S)
-    _after(this, members, receipt)
+    patiently(lambda: attempts.finish(this.engine, this.ticket, receipt.as_json(), where), _LEDGER_S)
+    _after(this, members)
 
 
 def _members(this: _Attempt) -> list[Path] | None:
@@ -148,7 +153,7 @@ def _owner(this: _Attempt, identity: str) -> SlideRow | None:
             return None
         with this.engine.connect() as connection:
             row = slide_by_id(connection, owner)
-        if row is not None and _stands(row):
+        if row is not None and _stands(this, row):
             return row
         if attempts.take_over(this.engine, this.ticket, identity, owner):
             return None
@@ -156,10 +161,10 @@ def _owner(this: _Attempt, identity: str) -> SlideRow | None:
     raise Busy(f"{this.row.path}: its copies come and go; tried again later")
 
 
-def _stands(row: SlideRow) -> bool:
+def _stands(this: _Attempt, row: SlideRow) -> bool:
     """Whether a slide is, or will be, converted: an output that somebody removed does not count."""
     if row.state == State.DONE:
-        return row.output is None or "://" in row.output or Path(row.output).exists()
+        return stands(this.engine, this.settings, row)
     return row.state in (State.READY, State.SUBMITTED, State.RUNNING, State.PUBLISHED, State.FAILED)
 
 
@@ -227,11 +232,11 @@ def _failed(this: _Attempt, error: Exception) -> None:
         outcomes.failed(connection, this.ticket, trouble, this.patience)
 
 
-def _after(this: _Attempt, members: list[Path], receipt: Receipt) -> None:
-    folder = this.settings.folder(this.row.folder)
-    if folder is None or folder.move_to is None or receipt.status not in ("done", "skipped"):
-        return
-    try:
-        put_away(members, folder.path, folder.move_to)
-    except OSError as error:
-        log.warning("slide %s: its original stays where it is: %s", this.ticket.slide, error.strerror or error)
+def _after(this: _Attempt, members: list[Path]) -> None:
+    output = this.row.output
+    if output is not None and "://" not in output:
+        try:
+            first_seen(this.engine, root_of(this.settings, this.row.folder, output))
+        except (OSError, SQLAlchemyError) as error:  # the next look at all stores notes it
+            log.debug("slide %s: its folder of outputs is not noted: %s", this.ticket.slide, error)
+    put_away_slide(this.engine, this.settings, this.row, members)

@@ -110,7 +110,7 @@ def _choose(connection: Connection, settings: Settings, queue: str, now: float, 
         return []
     may = c.folder.not_in(shut.folders)
     query = select(c.id, c.attempt, c.folder, c.priority, c.bytes).where(due, c.queue == queue, may)
-    rows = list(connection.execute(query.order_by(c.priority.desc(), c.ready, c.id).limit(_MOST)).tuples())
+    rows = list(connection.execute(query.order_by(c.priority.desc(), c.ready, c.seen, c.path, c.id).limit(_MOST)).tuples())
     return _fairly(rows, settings, busy, room, queue)
 
 

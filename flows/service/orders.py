@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,14 +12,17 @@ from sqlalchemy import Connection, Engine, func, select
 from converter.errors import OptionError
 from converter.options import Options
 from drivers.location import Location, Url
+from flows.ledger.checks import Finding, Wrong
 from flows.ledger.database import alone, clock, writing
 from flows.ledger.rows import SlideRow, matching, slide_by_id, slides_in
 from flows.ledger.tables import OPEN, QUEUED, State, files, slides
+from flows.service.again import repair
+from flows.settings import Settings
 from flows.watching.look import as_text, look
 from flows.watching.register import options_hash, signature
 
 SUBMITTED_BY_HAND = "by-hand"
-_AGAIN = (State.QUARANTINED, State.CANCELLED, State.FAILED, State.GONE)
+_AGAIN = (State.QUARANTINED, State.CANCELLED, State.FAILED, State.GONE, State.DISMISSED)
 
 
 def one(engine: Engine, start: str) -> SlideRow:
@@ -31,24 +35,46 @@ def one(engine: Engine, start: str) -> SlideRow:
 
 
 def retry(engine: Engine, row: SlideRow) -> bool:
-    """Queue a slide again that failed, was cancelled or is in quarantine, or whose store is not there any more.
-
-    False where it is in no such state.
-    """
-    states = (*_AGAIN, State.DONE) if is_removed(row.output) else _AGAIN
+    """Queue a slide again that failed, was cancelled, dismissed, or is in quarantine. False where it is in no such state."""
     with writing(engine) as connection:
         again = {"state": State.READY, "failures": 0, "not_before": None, "ready": clock(connection)}
         cleared = {"reason": None, "kind": None, "cancel": False, "told": False}
-        here = (slides.c.id == row.id, slides.c.state.in_(states))
+        here = (slides.c.id == row.id, slides.c.state.in_(_AGAIN))
         return connection.execute(slides.update().where(*here).values(**again, **cleared)).rowcount > 0
 
 
-def retry_one(engine: Engine, start: str) -> str:
-    """Queue the slide again whose id begins so. Raises OptionError where there is nothing to try again."""
+def retry_one(engine: Engine, settings: Settings, start: str) -> str:
+    """Queue the slide again whose id begins so, one that is done where its store was removed.
+
+    Raises OptionError where there is nothing to try again, Refused where the original is not there any more.
+    """
     row = one(engine, start)
-    if not retry(engine, row):
-        raise OptionError(f"slide {row.id} is {row.state}; only failed, quarantined, cancelled or removed ones start again")
+    if row.state == State.DONE and is_removed(row.output):
+        repair(engine, settings, row, Finding(Wrong.GONE))
+    elif not retry(engine, row):
+        more = "; `slidemill again` converts it once more" if row.state == State.DONE else ""
+        raise OptionError(
+            f"slide {row.id} is {row.state}; only failed, quarantined, cancelled, dismissed or removed ones start again{more}"
+        )
     return row.id
+
+
+def dismiss(engine: Engine, rows: Sequence[SlideRow]) -> list[str]:
+    """Let slides in quarantine stay unconverted. Returns the ids of those that were there."""
+    done: list[str] = []
+    with writing(engine) as connection:
+        for row in rows:
+            here = (slides.c.id == row.id, slides.c.state == State.QUARANTINED)
+            if connection.execute(slides.update().where(*here).values(state=State.DISMISSED)).rowcount:
+                done.append(row.id)
+    return done
+
+
+def quarantined(engine: Engine, folder: str | None = None, kind: str | None = None) -> list[SlideRow]:
+    """Slides in quarantine; of one folder, of one kind of failure."""
+    with engine.connect() as connection:
+        rows = slides_in(connection, (State.QUARANTINED,))
+    return [row for row in rows if folder in (None, row.folder) and kind in (None, row.kind)]
 
 
 def is_removed(output: str | None) -> bool:

@@ -25,9 +25,11 @@ from flows.ledger.database import alone, clock, writing
 from flows.ledger.outcomes import Patience, Trouble, failed
 from flows.ledger.rows import SlideRow, as_slide, mark, slides_in
 from flows.ledger.tables import OPEN, State, slides
+from flows.service.copies import promote_copies
 from flows.service.dispatch import Dispatcher, EngineUnavailable, Run, RunState
 from flows.service.leftovers import remove_stages
 from flows.service.process import is_gone, pid_here
+from flows.service.putting import put_away_rest
 from flows.service.witness import Silence, watched
 from flows.settings import Limits, Settings
 
@@ -45,6 +47,10 @@ class Reconciled:
     requeued: list[str] = field(default_factory=list[str])
     quarantined: list[str] = field(default_factory=list[str])
     cancelled: list[str] = field(default_factory=list[str])
+    copies: list[str] = field(default_factory=list[str])
+    """Copies that are converted themselves, since what they were copies of is not there."""
+    put_away: list[str] = field(default_factory=list[str])
+    """Slides whose originals were moved now."""
     engine_away: bool = False
 
 
@@ -63,7 +69,8 @@ def reconcile(engine: Engine, settings: Settings, dispatcher: Dispatcher) -> Rec
     for row in rows:
         verdict = _judge(row, runs, _Now(now, silences.get(row.id, Silence())), settings.limits)
         _one(row, _Hands(engine, settings, dispatcher), verdict, done)
-    _copies(engine)
+    done.copies = promote_copies(engine)
+    done.put_away = put_away_rest(engine, settings)
     with writing(engine) as connection:
         mark(connection, "reconcile", clock(connection))
     return done
@@ -222,19 +229,3 @@ def _end_run(dispatcher: Dispatcher, row: SlideRow, verdict: Trouble | State) ->
         dispatcher.end(row.flow_run, reason)
     except EngineUnavailable as error:
         log.warning("run %s could not be ended: %s", row.flow_run, error)
-
-
-def _copies(engine: Engine) -> None:
-    """Slides that stood behind another one that was cancelled or went away are converted themselves."""
-    other = slides.alias("other")
-    fallen = (State.CANCELLED, State.GONE, State.SUPERSEDED, State.QUARANTINED)
-    query = (
-        select(slides.c.id, other.c.state, other.c.reason)
-        .join(other, other.c.id == slides.c.same_as)
-        .where(slides.c.state == State.DUPLICATE, other.c.state.in_(fallen))
-    )
-    with writing(engine) as connection:
-        now = clock(connection)
-        for slide, _, _ in list(connection.execute(query).tuples()):
-            again = {"state": State.READY, "same_as": None, "reason": None, "ready": now}
-            connection.execute(slides.update().where(slides.c.id == slide).values(**again))

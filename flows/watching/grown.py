@@ -20,7 +20,8 @@ _LEVELS = 3
 
 _NOTHING = (State.WAITING, State.SUPERSEDED, State.GONE)
 _PAGE = 1000
-ENDED = (State.DONE, State.QUARANTINED)
+_REFUSED = (State.QUARANTINED, State.DISMISSED)
+ENDED = (State.DONE, *_REFUSED)
 """States that more files of a slide can change."""
 
 
@@ -72,6 +73,6 @@ def earlier(connection: Connection, folder: str, found: FoundSlide) -> list[Slid
 def look_again(connection: Connection, slide: SlideRow) -> None:
     """Let the next scan decide anew what the files are. A refused slide is over with this; one that is done stays done."""
     undecided(connection, slide.id)
-    refused = (slides.c.id == slide.id, slides.c.state == State.QUARANTINED)
+    refused = (slides.c.id == slide.id, slides.c.state.in_(_REFUSED))
     values = {"state": State.SUPERSEDED, "reason": "more of its files came"}
     connection.execute(slides.update().where(*refused).values(**values))

@@ -15,15 +15,20 @@ from flows.watching.register import signature
 _PAGE = 1000
 
 
-def changed_files(engine: Engine, slide: SlideRow) -> str | None:
-    """Why the slide's own files are not as they were found, None where they are."""
+def own_files(engine: Engine, slide: SlideRow) -> dict[str, Look]:
+    """The slide's own files as the ledger has them; none where they became another slide's since."""
     query = select(files.c.path, files.c.size, files.c.mtime_ns, files.c.inode).where(files.c.slide == slide.id)
     with engine.connect() as connection:
-        rows = list(connection.execute(query).tuples())
-    if not rows:
+        return {name: Look(*found) for name, *found in connection.execute(query).tuples()}
+
+
+def changed_files(engine: Engine, slide: SlideRow) -> str | None:
+    """Why the slide's own files are not as they were found, None where they are."""
+    found = own_files(engine, slide)
+    if not found:
         return "files of it changed since it was found complete"
-    for name, *found in rows:
-        changed = _change(Path(slide.root) / as_path(name), Look(*found))
+    for name, seen in found.items():
+        changed = _change(Path(slide.root) / as_path(name), seen)
         if changed is not None:
             return changed
     return None

@@ -120,7 +120,7 @@ def _take_over(connection: Connection, folder: str, found: FoundSlide) -> None:
     for first in range(0, len(others), _PAGE):
         here = (
             _C.folder == folder,
-            _C.state.in_((State.WAITING, State.QUARANTINED)),
+            _C.state.in_((State.WAITING, State.QUARANTINED, State.DISMISSED)),
             _C.path.in_(others[first : first + _PAGE]),
         )
         connection.execute(slides.update().where(*here).values(**values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -63,3 +64,14 @@ def new_service(installation: Installation, tmp_path: Path) -> Iterator[NewServi
     yield make
     for service in made:
         service.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def any_ledger(request: pytest.FixtureRequest) -> str:
+    """A line of settings that names an empty ledger, on each of the databases."""
+    if request.param == "sqlite":
+        return ""
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"ledger{uuid4().hex[:8]}"
+    server.create_database(name)
+    return f'ledger = "{server.url("psycopg", name)}"\n'
