@@ -141,6 +141,11 @@ class Schedule(_Part):
     """One run of scan or reconcile looks again and again for this long: a run costs a process. `up` has
     an hour where none is stated: its workers see to it that a killed run is followed by another."""
     reconcile_seconds: Seconds = 60.0
+    recheck_mb_per_second: Annotated[float, Field(ge=0, le=10_000)] = 1.0
+    """Stores that were made are looked into again, and at most so much of them is read. 0: nothing is read, only whether they
+    are there is looked at."""
+    recheck_hours: Annotated[float, Field(ge=0, le=100_000)] = 24.0
+    """A store is read again so long after it was read."""
 
 
 class Settings(BaseSettings):

@@ -41,6 +41,7 @@ from flows.service import turns
 from flows.service.attempt import Watch, run_attempt
 from flows.service.dispatch import EngineUnavailable
 from flows.service.feed import feed, take_along
+from flows.service.recheck import rechecking
 from flows.service.reconcile import reconcile as reconcile_now
 from flows.settings import Settings, load_settings
 from flows.watching.memory import Memory
@@ -93,7 +94,9 @@ def reconcile() -> None:
         _hand_out(engine, settings, dispatcher)
         report_batch(engine, settings)
 
-    _again_and_again(engine, settings, (RECONCILE, settings.schedule.reconcile_seconds), look)
+    own = _own_run()
+    with rechecking(engine, settings, str(own), stop_of(own)):
+        _again_and_again(engine, settings, (RECONCILE, settings.schedule.reconcile_seconds), look)
     engine.dispose()
 
 
