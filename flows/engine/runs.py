@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from prefect.context import get_run_context
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from sqlalchemy import Engine, update
+from sqlalchemy.exc import DBAPIError
 
 from converter.convert import directly
 from flows.engine.dispatcher import PrefectDispatcher, reaching_prefect
@@ -35,6 +36,7 @@ from flows.engine.report import report_batch
 from flows.engine.stopping import stop_of
 from flows.ledger.attempts import Ticket
 from flows.ledger.database import clock, connect, is_away, patiently, writing
+from flows.ledger.faults import fault
 from flows.ledger.rows import marked, slide_by_id
 from flows.ledger.tables import State, slides
 from flows.service import turns
@@ -111,17 +113,24 @@ def _again_and_again(engine: Engine, settings: Settings, job: tuple[str, float],
     A run of an hour costs one process; the next one is scheduled for its end, and one that is killed is missed by the
     workers of the control pool (`flows.engine.keeper`). Where ledger or engine are away, the next look tries again.
     """
+    try:
+        _in_turn(engine, settings, job, look)
+    except DBAPIError as error:  # not a traceback a minute for what somebody has to set right; another run is asked for
+        get_run_logger().warning("%s", fault(error, settings.ledger_url))
+
+
+def _in_turn(engine: Engine, settings: Settings, job: tuple[str, float], look: Callable[[], None]) -> None:
     name, every = job
     if _is_needless(engine, name, settings.schedule.scan_run_seconds):
         return
-    own = _own_run()
+    own, told = _own_run(), _Told(settings.ledger_url)
     run, stop = str(own), stop_of(own)
     end = time.monotonic() + settings.schedule.scan_run_seconds + _OVERLAP_S
     patiently(lambda: turns.take(engine, name, run), _TURN_S)
     try:
         while True:
             start = time.monotonic()
-            if not _looked(engine, (name, run), look):
+            if not _looked(engine, (name, run), look, told):
                 return
             wait = max(every - (time.monotonic() - start), _LEAST_S)
             if time.monotonic() + wait >= end or stop.wait(wait):
@@ -130,18 +139,33 @@ def _again_and_again(engine: Engine, settings: Settings, job: tuple[str, float],
         patiently(lambda: turns.leave(engine, name, run), _TURN_S)
 
 
-def _looked(engine: Engine, turn: tuple[str, str], look: Callable[[], None]) -> bool:
+@dataclass(slots=True)
+class _Told:
+    """What keeps a run from looking is told once, not at each look."""
+
+    url: str
+    last: str = ""
+
+    def tell(self, error: Exception | None) -> None:
+        said = str(fault(error, self.url) if isinstance(error, DBAPIError) else error or "")
+        if said and said != self.last:
+            get_run_logger().warning("%s", said)
+        self.last = said
+
+
+def _looked(engine: Engine, turn: tuple[str, str], look: Callable[[], None], told: _Told) -> bool:
     """One look, where it is this run's turn. Whether there is to be another one."""
     try:
         if not turns.keep(engine, *turn):
             return False
         look()
+        told.tell(None)
     except EngineUnavailable as error:
-        get_run_logger().warning("%s", error)
-    except Exception as error:
+        told.tell(error)
+    except DBAPIError as error:
         if not is_away(error):
             raise
-        get_run_logger().warning("the ledger is away: %s", type(error).__name__)
+        told.tell(error)
     return True
 
 

@@ -120,7 +120,7 @@ def wait_until_ready(
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not alive():
-            raise ServerEnded("the Prefect server ended while it started")
+            raise ServerEnded("the Prefect server ended while it started (see logs/server.log in the state folder)")
         try:
             if is_ours() and _is_ready(api):
                 return

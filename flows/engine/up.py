@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from converter.errors import Refused
+from flows.engine import prefect_database
 from flows.engine.children import Child, python, with_environment
 from flows.engine.forked import SOCKET as TEMPLATE_SOCKET
 from flows.engine.forked import Entry, is_listening, sockets
@@ -115,6 +116,8 @@ class Service:
                 with told(url):
                     migrate(engine)
                     require_usable(engine)
+                    if self.settings.prefect_api is None:
+                        prefect_database.require_usable(self.settings.state)
                     return self._run(engine)
             finally:
                 engine.dispose()
@@ -208,9 +211,11 @@ class Service:
             port = choose_port(state, self.settings.port, fixed=self.settings.names_port, taken=taken)
             try:
                 return self._start_server_at(port)
-            except ServerEnded:
+            except EngineUnavailable as error:
                 # Between looking for a free port and using it, another program may take it.
-                if self.stop.is_set() or not is_anybody_there(port) or len(taken) == _PORTS:
+                is_taken = isinstance(error, ServerEnded) and is_anybody_there(port)
+                if self.stop.is_set() or not is_taken or len(taken) == _PORTS:
+                    prefect_database.require_usable(state, whole=True)  # what it says is of more use
                     raise
                 taken.add(port)
                 self.say(f"port {port} was taken by another program just now")

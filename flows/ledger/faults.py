@@ -83,7 +83,9 @@ def fault(error: DBAPIError, url: str) -> LedgerUnavailable:
         return LedgerBroken(f"the ledger {place}: {broken}")
     if known is not None:
         return LedgerUnavailable(f"the ledger {place}: {known}")
-    return LedgerUnavailable(f"the ledger {place} does not answer: {_first_line(origin)}")
+    return LedgerUnavailable(
+        f"the ledger {place} does not answer: {_first_line(origin)}; start it, or see `ledger` in the settings"
+    )
 
 
 def _state(origin: Any) -> str:

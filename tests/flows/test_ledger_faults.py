@@ -247,6 +247,16 @@ def test_a_ledger_that_is_removed_meanwhile_ends_the_service(watched: tuple[Ledg
         watch.require_whole()
 
 
+def test_up_says_what_is_wrong_with_the_database_of_prefect(here: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    place = here.settings.state / "prefect"
+    place.mkdir()
+    a_text(place / "prefect.db")
+    assert run(["up"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "Prefect's database" in line
+    assert "is damaged" in line
+
+
 def test_metrics_say_that_the_ledger_is_broken(here: Bench) -> None:
     noise(ledger(here))
     port = free_port()
