@@ -187,6 +187,15 @@ class Settings(BaseSettings):
         """Variables win over the file."""
         return env_settings, init_settings
 
+    @field_validator("password")
+    @classmethod
+    def _can_be_sent(cls, value: SecretStr | None) -> SecretStr | None:
+        """Prefect's server compares it as ASCII, and fails at every request where it is not."""
+        text = "" if value is None else value.get_secret_value()
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("has characters other than letters without accents, digits and signs (ASCII)")
+        return value
+
     @model_validator(mode="after")
     def _mail_goes_somewhere(self) -> Settings:
         if bool(self.mail_to) != any(name.startswith(MAIL_BLOCK) for name in self.notify):

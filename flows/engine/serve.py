@@ -1,13 +1,14 @@
 """The Prefect server of one machine, in a process forked for it: as `prefect server start`, but lighter where idle.
 
 Requests that name another host than this machine are refused: a page of the internet may have its name point to 127.0.0.1
-(DNS rebinding), and whoever reaches the API runs code.
+(DNS rebinding), and whoever reaches the API runs code. So are those of pages of other sites.
 """
 
 from __future__ import annotations
 
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from flows.engine.origins import OwnPages
 from flows.engine.resting import rest, run
 from flows.engine.server import HOST
 from flows.engine.sqlite import tame
@@ -26,4 +27,5 @@ def serve(port: int) -> None:
     rest()
     app = create_app(final=True)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(HOSTS), www_redirect=False)
+    app.add_middleware(OwnPages, hosts=HOSTS)
     run(app, host=HOST, port=port, timeout_keep_alive=_KEEP_ALIVE_S, log_level="warning")

@@ -63,6 +63,7 @@ def test_the_password_is_not_shown(tmp_path: Path) -> None:
         ("folders = 3\n", "folders: is 3, a list in [brackets]"),
         ("limits = 3\n", "limits"),
         ("password = 12345678\n", "password: is '...', a text in quotes"),
+        ('password = "geheim-mit-ß"\n', "password: has characters other than"),
         ('password = "short"\n', "password: is too short, at least 8 characters"),
         ('[limits]\nattempts = "many"\n', "[limits] attempts: is 'many', a whole number"),
         (FOLDER + 'hours = "8-17"\n', "[[folders]] 1: hours '8-17': write 20:00-06:00"),

@@ -132,6 +132,8 @@ def test_a_password(service: Service, tmp_path: Path) -> None:
     assert (
         httpx.post(filters, json={}, auth=("slidemill", "correct horse"), headers={"Host": "evil.example"}).status_code == 400
     )
+    foreign = {"Origin": "http://evil.example"}
+    assert httpx.post(filters, json={}, auth=("slidemill", "correct horse"), headers=foreign).status_code == 403
     logs = [path.read_text() for path in (service.folder / "state" / "logs").iterdir()]
     assert not any("correct horse" in text for text in [*logs, (service.folder / "up.log").read_text()])
 
