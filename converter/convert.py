@@ -19,6 +19,7 @@ from converter.checking.stored import open_directly, open_with_zarr
 from converter.errors import NotTrue, OverMemory, SourceChanged
 from converter.fingerprint import Look, slide_fingerprint, slide_look
 from converter.options import Options
+from converter.pace import Spend, open_paced, unlimited
 from converter.planning.image import ImagePlan
 from converter.planning.memory import uploaded
 from converter.planning.privacy import left_out
@@ -38,7 +39,6 @@ from converter.writing.contents import (
     write_root,
 )
 from converter.writing.run import Amount, Damage, Work, run_image
-from drivers import open_slide
 from drivers.errors import Unreadable
 from drivers.location import Location
 from drivers.model import Slide
@@ -82,6 +82,10 @@ class Conversion:
     """
     identity: str | None = None
     """Fingerprint of the slide where the caller has taken it already."""
+    reading: Spend = unlimited
+    """Told of each part of the slide that was read."""
+    writing: Spend = unlimited
+    """Told of each part of the store that was written."""
 
     @contextmanager
     def timed(self, name: str) -> Generator[None]:
@@ -148,7 +152,7 @@ def convert(path: Location, target: Location, conversion: Conversion) -> Receipt
     start = time.perf_counter()
     options = conversion.options
     with conversion.timed("open"):
-        slide = open_slide(path)
+        slide = open_paced(path, conversion.reading)
     with slide, _aside(conversion) as aside:
         before = slide_look(slide)
         old = finished_before(slide, target, options)
@@ -172,7 +176,7 @@ def convert(path: Location, target: Location, conversion: Conversion) -> Receipt
 
 
 def _identity(slide: Slide, conversion: Conversion) -> str:
-    return conversion.identity or slide_fingerprint(slide, conversion.stop.is_set)
+    return conversion.identity or slide_fingerprint(slide, conversion.stop.is_set, conversion.reading)
 
 
 def _stage_for(target: Location, plan: SlidePlan, conversion: Conversion) -> tuple[Stage, Publishing]:
@@ -254,7 +258,7 @@ def _as_before(slide: Slide, before: Look) -> bool:
 def _write(slide: Slide, plan: SlidePlan, place: _Place, conversion: Conversion) -> _Written:
     """Everything but the root's metadata."""
     stage = place.stage
-    work = Work(stage, conversion.options, conversion.stop)
+    work = Work(stage, conversion.options, conversion.stop, spend=conversion.writing)
     with conversion.timed("write"):
         for scene, image in scenes_of(slide, plan):
             work.progress = _named(conversion.observe, image)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from converter.errors import Cancelled
+from converter.pace import Spend, unlimited
 from drivers.location import Remote, RemoteObject
 from drivers.model import Slide
 
@@ -19,9 +20,9 @@ _BLOCK = 4 << 20
 Look = tuple[tuple[int, int, int, int], ...] | tuple[RemoteObject, ...]
 
 
-def slide_fingerprint(slide: Slide, stopped: Callable[[], bool] = lambda: False) -> str:
+def slide_fingerprint(slide: Slide, stopped: Callable[[], bool] = lambda: False, spend: Spend = unlimited) -> str:
     """The fingerprint of an open slide. Raises OSError (DriverError for a URL), and Cancelled when `stopped` says so."""
-    return fingerprint(slide.files, stopped) if slide.remote is None else _of_objects(slide.remote)
+    return fingerprint(slide.files, stopped, spend) if slide.remote is None else _of_objects(slide.remote)
 
 
 def slide_look(slide: Slide) -> Look:
@@ -34,26 +35,27 @@ def _of_objects(remote: Remote) -> str:
     return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
 
-def fingerprint(files: Sequence[Path], stopped: Callable[[], bool] = lambda: False) -> str:
-    """`sha256:` over the files. One file: its own SHA-256; several: over the sorted SHA-256 of each with its
-    path below the folder they share.
+def fingerprint(files: Sequence[Path], stopped: Callable[[], bool] = lambda: False, spend: Spend = unlimited) -> str:
+    """`sha256:` over the files, read at the pace of `spend`. One file: its own SHA-256; several: over the sorted SHA-256 of
+    each with its path below the folder they share.
 
     Raises OSError, and Cancelled when `stopped` says so.
     """
     if len(files) == 1:
-        return f"sha256:{_sha256(files[0], stopped)}"
+        return f"sha256:{_sha256(files[0], stopped, spend)}"
     root = os.path.commonpath([path.resolve().parent for path in files])
-    hashes = [(path.resolve().relative_to(root).as_posix(), _sha256(path, stopped)) for path in files]
+    hashes = [(path.resolve().relative_to(root).as_posix(), _sha256(path, stopped, spend)) for path in files]
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes))
     return f"sha256:{hashlib.sha256(lines.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
 
-def _sha256(path: Path, stopped: Callable[[], bool]) -> str:
+def _sha256(path: Path, stopped: Callable[[], bool], spend: Spend) -> str:
     digest, buffer = hashlib.sha256(), bytearray(_BLOCK)
     view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(view):
             digest.update(view[:count])
+            spend(count)
             if stopped():
                 raise Cancelled("the conversion was interrupted")
     return digest.hexdigest()

@@ -18,6 +18,7 @@ from converter.options import Options
 from converter.profiles import bind, read_toml
 from converter.wording import in_words
 from flows.hours import hours_of
+from flows.share import Share
 
 CONFIG_VARIABLE = "SLIDEMILL_CONFIG"
 CONFIG_NAME = "slidemill.toml"
@@ -154,6 +155,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SLIDEMILL_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     folders: tuple[Folder, ...] = ()
+    shares: tuple[Share, ...] = ()
     state: Path = Field(default_factory=lambda: _state_home() / "slidemill")
     """Where the embedded service keeps its ledger, its server's database and its logs. A local disk, never NFS."""
     ledger: SecretStr | None = None
@@ -223,6 +225,19 @@ class Settings(BaseSettings):
                 if place is not None and "://" not in str(place) and os.path.realpath(place) in watched:
                     raise ValueError(f"folders: {place} is itself watched; choose another place for what {folder.name} gives")
         return self
+
+    @model_validator(mode="after")
+    def _no_share_in_another(self) -> Settings:
+        for share in self.shares:
+            for other in self.shares:
+                inner = next((path for path in share.path if share is not other and other.holds(path)), None)
+                if inner is not None:
+                    raise ValueError(f"shares: {inner} lies in another one; one limit counts for a place")
+        return self
+
+    def share_of(self, place: str) -> Share | None:
+        """The share that a path or address lies on; None where nothing limits it."""
+        return next((share for share in self.shares if share.holds(place)), None)
 
     def folder(self, name: str) -> Folder | None:
         """The folder of that name."""
@@ -298,7 +313,7 @@ def _in_words(fault: Mapping[str, Any]) -> str:
 def _place(parts: Sequence[str | int]) -> str:
     """`("folders", 1, "name")` as a person finds it in the file: the second [[folders]], name."""
     if len(parts) > 1 and isinstance(parts[1], int):
-        name = "[[folders]]" if parts[0] == "folders" else str(parts[0])
+        name = f"[[{parts[0]}]]" if parts[0] in ("folders", "shares") else str(parts[0])
         return " ".join((f"{name} {parts[1] + 1}", *(str(part) for part in parts[2:])))
     if len(parts) > 1:
         return f"[{parts[0]}] {'.'.join(str(part) for part in parts[1:])}"

@@ -18,6 +18,7 @@ from converter.codec import parse_codec
 from converter.errors import Cancelled
 from converter.halving import halve, halved_box
 from converter.options import Options
+from converter.pace import Spend, unlimited
 from converter.planning.image import ImagePlan, LevelPlan
 from converter.planning.jobs import job_shape, jobs, segments, worker_count
 from converter.publishing.stage import Stage
@@ -77,6 +78,8 @@ class Work:
     damage: Damage = field(default_factory=Damage)
     progress: Progress = silent
     window: SeenWindow = field(default_factory=SeenWindow)
+    spend: Spend = unlimited
+    """Told of the bytes that were written, by the thread that wrote them or a later one."""
 
 
 @dataclass(slots=True)
@@ -111,7 +114,7 @@ class _Counter:
         self._work, self._done = work, 0
         self._channels = shapes[0].c
         self._samples = sum(Box.of(shape).pixels for shape in shapes)
-        self._before = work.stage.bytes_written
+        self._before = self._told = work.stage.bytes_written
         self._lock = threading.Lock()
 
     def add(self, samples: int) -> None:
@@ -120,6 +123,8 @@ class _Counter:
             written = self._work.stage.bytes_written - self._before
             pixels, whole = self._done // self._channels, self._samples // self._channels
             self._work.progress(Amount(pixels, whole, written))
+            fresh, self._told = written + self._before - self._told, written + self._before
+        self._work.spend(fresh)
 
 
 def _output(plan: LevelPlan, image: ImagePlan, group: int, work: Work) -> _Output:

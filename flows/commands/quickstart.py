@@ -86,6 +86,13 @@ def findings(settings: Settings) -> list[str]:
     return [*found, *unusable(settings)]
 
 
+def idle_shares(settings: Settings) -> list[str]:
+    """Limits that limit nothing, as a wrong path does."""
+    used = [place for folder in settings.folders for place in (str(folder.path), folder.output)]
+    idle = [share.path[0] for share in settings.shares if not any(share.holds(place) for place in used)]
+    return [f"shares: nothing that is watched or written lies on {path}: its limit does nothing" for path in idle]
+
+
 def unusable(settings: Settings) -> list[str]:
     """Places for what comes out that cannot be written: no slide could be converted."""
     found: list[str] = []

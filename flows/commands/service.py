@@ -297,7 +297,7 @@ def quarantine_list(path: Config = None, as_json: Json = False) -> int:
 def config_check(path: Config = None, as_json: Json = False) -> int:
     """Read the settings; say all that is wrong with them, and each folder's rules, options, rights and room."""
     from flows.commands.check_text import check_lines, details
-    from flows.commands.quickstart import findings
+    from flows.commands.quickstart import findings, idle_shares
     from flows.commands.text import counted
     from flows.settings import faults
 
@@ -306,7 +306,7 @@ def config_check(path: Config = None, as_json: Json = False) -> int:
         show(as_json, {"ok": False, "folders": [], "findings": wrong, "details": []}, wrong)
         return 2
     settings = _settings(path)
-    found, told = findings(settings), details(settings)
+    found, told = [*findings(settings), *idle_shares(settings)], details(settings)
     value = {"ok": not found, "folders": [folder.name for folder in settings.folders], "findings": found, "details": told}
     show(as_json, value, [*check_lines(told), *(found or [f"{counted(len(settings.folders), 'folder')}; all is well"])])
     return 2 if found else 0

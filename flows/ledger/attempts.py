@@ -54,8 +54,10 @@ def start(engine: Engine, ticket: Ticket, process: str) -> SlideRow | None:
         return as_slide(connection.execute(select(slides).where(slides.c.id == ticket.slide)).one())
 
 
-def beat(engine: Engine, ticket: Ticket, progress: float) -> bool:
-    """Say that the process lives and how far it is. False where it should stop: fenced off, or cancelled."""
+def beat(engine: Engine, ticket: Ticket, progress: float, *, moved: bool = False) -> bool:
+    """Say that the process lives and how far it is; `moved`: that it goes on, where progress does not tell.
+
+    False where it should stop: fenced off, or cancelled."""
     with writing(engine) as connection:
         now = clock(connection)
         here = ticket.holds(State.RUNNING, State.PUBLISHED)
@@ -63,7 +65,7 @@ def beat(engine: Engine, ticket: Ticket, progress: float) -> bool:
         if row is None:
             return False
         values: dict[str, Any] = {"heartbeat": now, "progress": progress}
-        if progress != row.progress:  # each image of a slide begins at nothing again
+        if moved or progress != row.progress:  # each image of a slide begins at nothing again
             values["moved"] = now
         connection.execute(slides.update().where(here).values(**values))
         return row.state == State.PUBLISHED or not row.cancel  # there is nothing left to be called off

@@ -19,8 +19,8 @@ from converter.convert import Conversion, Step, convert, directly
 from converter.errors import Busy, Cancelled
 from converter.fingerprint import fingerprint
 from converter.options import Options
+from converter.pace import open_paced
 from converter.writing.run import Amount
-from drivers.discovery import open_slide
 from drivers.location import Location, location
 from flows.ledger import attempts, outcomes
 from flows.ledger.attempts import Fenced, Ticket
@@ -30,6 +30,7 @@ from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State
 from flows.outcome import KNOWN, one_line, unexpected
 from flows.service.originals import home
+from flows.service.paces import Paces, paces
 from flows.service.places import first_seen, root_of, stands
 from flows.service.process import this_process
 from flows.service.putting import kept_at, put_away_slide
@@ -69,6 +70,7 @@ class _Attempt:
     ticket: Ticket
     row: SlideRow
     watch: Watch
+    paces: Paces
 
     @property
     def path(self) -> Path:
@@ -85,7 +87,9 @@ def run_attempt(engine: Engine, settings: Settings, ticket: Ticket, watch: Watch
     if row is None:
         log.info("slide %s: attempt %d is not to be started", ticket.slide, ticket.attempt)
         return None
-    this = _Attempt(engine, settings, ticket, replace(row, root=str(home(row, settings))), watch)
+    row = replace(row, root=str(home(row, settings)))
+    this = _Attempt(engine, settings, ticket, row, watch, paces(settings, (row.root, row.output or row.root), watch.stop))
+    patiently(lambda: this.paces.divide(engine), _LEDGER_S)
     ended = threading.Event()
     pulse = threading.Thread(target=_beat, args=(this, ended), name="slidemill-pulse", daemon=True)
     pulse.start()
@@ -113,7 +117,7 @@ def _convert(this: _Attempt) -> None:
     members = _members(this)
     if members is None:
         return
-    identity = this.watch.step("fingerprint", lambda: fingerprint(members, this.watch.stop.is_set))
+    identity = this.watch.step("fingerprint", lambda: fingerprint(members, this.watch.stop.is_set, this.paces.read))
     owner = patiently(lambda: _owner(this, identity), _LEDGER_S)
     where = kept_at(this.settings, this.row)
     if owner is not None:
@@ -131,7 +135,7 @@ def _members(this: _Attempt) -> list[Path] | None:
     members: list[Path] = []
     changed = patiently(lambda: changed_files(this.engine, this.row), _LEDGER_S)
     if changed is None:
-        with open_slide(this.path) as slide:
+        with open_paced(this.path, this.paces.read) as slide:
             members = [file.absolute() for file in slide.files]
         changed = patiently(lambda: other_files(this.engine, this.row, members), _LEDGER_S)
     if changed is None:
@@ -185,17 +189,28 @@ def _conversion(this: _Attempt, identity: str) -> Conversion:
         patiently(lambda: present(this.engine), _LEDGER_S)  # hours of work are not thrown away for a ledger that restarts
         return attempts.publishing(this.engine, this.ticket)
 
-    return Conversion(Options.model_validate(given), watch.stop, observe, step=watch.step, fence=fence, identity=identity)
+    return Conversion(
+        Options.model_validate(given),
+        watch.stop,
+        observe,
+        step=watch.step,
+        fence=fence,
+        identity=identity,
+        reading=this.paces.read,
+        writing=this.paces.write,
+    )
 
 
 def _beat(this: _Attempt, ended: threading.Event) -> None:
     """Say in the ledger that this process lives; stop it where the slide is somebody else's, or is not wanted."""
-    watch, limits, told = this.watch, this.settings.limits, None
+    watch, limits, told, before = this.watch, this.settings.limits, None, this.paces.moved()
     while not ended.wait(limits.heartbeat_seconds):
         try:
-            if not attempts.beat(this.engine, this.ticket, watch.progress):
+            before, last = this.paces.moved(), before
+            if not attempts.beat(this.engine, this.ticket, watch.progress, moved=before != last):
                 told = told or time.monotonic()
                 watch.stop.set()
+            this.paces.divide(this.engine)
         except Exception as error:  # noqa: BLE001 - a ledger that is away for a while is no reason to stop: the fence holds
             log.warning("slide %s: no sign of life could be given: %s", this.ticket.slide, type(error).__name__)
         if told is not None and time.monotonic() - told > limits.lease_seconds and watch.give_up is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, select
 from flows.ledger.database import alone, clock
 from flows.ledger.rows import SlideRow
 from flows.ledger.tables import NOT_A_SLIDE, State, slides
+from flows.pace import Pace
 from flows.watching.batch import Batch
 from flows.watching.companions import Lists, is_list
 from flows.watching.compare import Known, quiet
@@ -24,6 +25,9 @@ from flows.watching.probe import Probed, Prober, ReaderCrashed
 from flows.watching.register import FoundSlide, Rule, decide, is_undecided, register, signature, waiting_row
 
 _AGAIN_S = 15.0
+_MOMENT_S = 0.1
+_SOON_S = 5.0
+"""How long a pass waits for a share, before each file: whoever wants to end it cannot wait for longer."""
 _PAGE = 1000
 """Files that are decided in one transaction."""
 
@@ -55,8 +59,9 @@ class Ledgered:
 class Asking:
     """One pass over the undecided files of a folder. Decisions are written together: at the latest when `decide` returns."""
 
-    def __init__(self, engine: Engine, rule: Rule, prober: Prober, found: Found) -> None:
+    def __init__(self, engine: Engine, rule: Rule, prober: Prober, found: Found, pace: Pace | None = None) -> None:
         self._engine, self._rule, self._prober, self._found = engine, rule, prober, found
+        self._pace = pace
         self._folder = rule.folder
         self._batch = Batch(engine)
         self._none: list[str] = []
@@ -70,7 +75,7 @@ class Asking:
         for path in self._candidates(ledger):
             if path in decided:
                 continue
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not self._in_time(deadline):
                 self._found.unasked += 1
                 continue
             if (waits.get(path) or 0.0) > ledger.now or (not is_list(path) and lists.name(path)):
@@ -82,6 +87,23 @@ class Asking:
                 lists.decided(one)
         self._batch.flush()
         self._settle(ledger)
+
+    def _in_time(self, deadline: float) -> bool:
+        """Whether the share that the folder lies on lets somebody read, soon and before the deadline; waits until it does."""
+        busy = 0.0 if self._pace is None else self._pace.busy_s()
+        if busy > _SOON_S or time.monotonic() + busy > deadline:
+            return False
+        if busy > _MOMENT_S:
+            self._batch.flush()
+        time.sleep(busy)
+        return True
+
+    def _ask(self, path: str, meanwhile: Callable[[], None] | None = None) -> Probed:
+        """What the driver says of a file. Raises ReaderCrashed."""
+        probed = self._prober.ask(self._folder.path, self._folder.path / as_path(path), meanwhile)
+        if self._pace is not None:
+            self._pace.book(probed.read)
+        return probed
 
     def _wanted(self, path: str) -> bool:
         name = PurePosixPath(as_path(path)).name
@@ -122,9 +144,9 @@ class Asking:
 
     def _one(self, path: str, ledger: Ledgered) -> set[str]:
         """Ask about one file and decide by the answer. Returns the files that are decided by it."""
-        folder, members = self._folder, {path: ledger.known[path].look}
+        members = {path: ledger.known[path].look}
         try:
-            probed = self._prober.ask(folder.path, folder.path / as_path(path), self._batch.flush)
+            probed = self._ask(path, self._batch.flush)
         except ReaderCrashed as error:
             return self._refuse(FoundSlide(path, None, members), error.kind, str(error))
         if probed.kind is None:
@@ -163,7 +185,7 @@ class Asking:
             rows = earlier(connection, self._folder.name, slide)
         for row in rows:
             try:
-                probed = self._prober.ask(self._folder.path, self._folder.path / as_path(row.path), self._batch.flush)
+                probed = self._ask(row.path, self._batch.flush)
             except ReaderCrashed:
                 continue
             if probed.kind is None and members_of(self._folder.path, probed, ledger.known, row.path) == slide.members:
@@ -225,7 +247,7 @@ class Asking:
             if slide.path not in ledger.known:
                 continue  # it was moved away after its conversion
             try:
-                probed = self._prober.ask(self._folder.path, self._folder.path / as_path(slide.path))
+                probed = self._ask(slide.path)
             except ReaderCrashed:
                 continue
             members = members_of(self._folder.path, probed, ledger.known, slide.path)

@@ -46,6 +46,8 @@ class Probed:
     message: str | None = None
     known_suffix: bool = True
     """Whether a driver claims files of such names: what is damaged among them is worth a word."""
+    read: int = 0
+    """Bytes that were read to answer."""
 
 
 @dataclass(slots=True)
@@ -140,6 +142,7 @@ def _read(found: dict[str, Any]) -> Probed:
         found.get("kind"),
         None if found.get("message") is None else printable(found["message"]),
         found.get("known_suffix", True),
+        found.get("read", 0),
     )
 
 
@@ -196,9 +199,13 @@ def main() -> None:
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
+    from converter.pace import bytes_read
+
     drivers, first = _find(), 0
     for line in sys.stdin:
+        before = bytes_read() or 0
         answer = _answer(json.loads(line), drivers)
+        answer["read"] = max(0, (bytes_read() or 0) - before)
         memory = _memory_bytes()
         first = first or memory
         answer["grown"] = memory - first > _GROWN_BYTES

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from flows.ledger.database import alone, clock, writing
 from flows.ledger.rows import mark
+from flows.pace import Pace
 from flows.settings import Folder, Settings
 from flows.watching.asking import Asking, Found, Ledgered
 from flows.watching.compare import Change, Known, add, compare, record
@@ -41,6 +42,8 @@ class _Pass:
     found: Found
     deadline: float
     begun: Glance
+    pace: Pace | None
+    """That of the share on which the folder lies."""
 
 
 def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.0, memory: Memory | None = None) -> Found:
@@ -62,7 +65,9 @@ def scan(engine: Engine, settings: Settings, prober: Prober, budget: float = 20.
     outside = _outside(settings)
     for folder in settings.folders:
         try:
-            _scan_folder(_Pass(engine, folder, prober, found, start + budget, now), memory.of(folder.name), outside)
+            share = settings.share_of(str(folder.path))
+            this = _Pass(engine, folder, prober, found, start + budget, now, None if share is None else Pace(share))
+            _scan_folder(this, memory.of(folder.name), outside)
         except FolderUnavailable as error:
             log.warning("%s", error)
             found.unavailable.append(folder.name)
@@ -111,7 +116,7 @@ def _scan_folder(this: _Pass, memory: FolderMemory, outside: Collection[str]) ->
         now = clock(connection)
         known, undecided = memory.read(connection, folder.name)
     if undecided:
-        asking = Asking(this.engine, rule_of(folder), this.prober, this.found)
+        asking = Asking(this.engine, rule_of(folder), this.prober, this.found, this.pace)
         asking.decide(Ledgered(known, undecided, now), this.deadline)
 
 

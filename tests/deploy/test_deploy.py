@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings
 
 from flows.engine.names import CONTROL_POOL, CONVERT, EVERYWHERE, RECONCILE, SCAN, SERVER_ONLY, SLIDE_POOL
 from flows.settings import Folder, Limits, Schedule, Settings, load_settings
+from flows.share import Share
 from tests.deploy.charts import SERVER_VALUES, WORKER_VALUES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -273,13 +274,14 @@ def test_units_by_systemd(tmp_path: Path) -> None:
 
 def uncommented() -> str:
     """The example with every setting given."""
-    return re.sub(r"^# ([a-z_]+ = )", r"\1", (DEPLOY / "slidemill.toml").read_text(), flags=re.MULTILINE)
+    return re.sub(r"^# ([a-z_]+ = |\[\[)", r"\1", (DEPLOY / "slidemill.toml").read_text(), flags=re.MULTILINE)
 
 
 def test_example_names_every_setting_and_default() -> None:
     given = tomllib.loads(uncommented())
     assert given.keys() == Settings.model_fields.keys()
     assert given["folders"][0].keys() == Folder.model_fields.keys()
+    assert given["shares"][0].keys() == Share.model_fields.keys()
     assert given["limits"].keys() == Limits.model_fields.keys()
     # Half the processors of this machine is no default to write down.
     assert Limits(**given["limits"] | {"slides_at_once": 1}) == Limits(slides_at_once=1)

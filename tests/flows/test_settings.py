@@ -22,6 +22,9 @@ def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+SHARES = "[[shares]]\npath = '/nas'\nmb_per_second = 5\n[[shares]]\n"
+
+
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "x.toml"
     path.write_text(text.format(tmp_path))
@@ -82,6 +85,10 @@ def test_the_password_is_not_shown(tmp_path: Path) -> None:
         (FOLDER + FOLDER, "used twice"),
         (FOLDER + FOLDER.replace('"a"', '"b"').replace("/in", "/in/deeper"), "found twice"),
         ("[limits]\nlease_seconds = 5\n", "heartbeat_seconds"),
+        ("[[shares]]\npath = 'nas'\nmb_per_second = 5\n", "[[shares]] 1 path: nas is neither absolute"),
+        ("[[shares]]\npath = '/nas'\nmb_per_second = 0\n", "[[shares]] 1 mb_per_second: is 0, at least 0.01"),
+        ("[[shares]]\npath = '/nas'\nmb_per_second = nan\n", "[[shares]] 1 mb_per_second"),
+        (SHARES + "path = ['/else', '/nas/deeper']\nmb_per_second = 9\n", "/nas/deeper lies in another one"),
         ("[limits]\nwindow = 500\n", "[limits] window: is 500, at most 199"),
     ],
 )
