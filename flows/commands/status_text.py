@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.commands.text import counted, size
+from flows.reports.stores import fault
 
 _STATES = ("waiting", "queued", "running", "done", "failed", "quarantined")
 _OTHERS = ("cancelled", "duplicate", "superseded", "gone", "dismissed")
@@ -32,6 +33,9 @@ def status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     bad = [[r["id"], r["path"], r["state"], r["reason"] or ""] for r in (*found["failed"], *found["quarantined"])]
     if bad:
         yield from _table(("slide", "path", "state", "reason"), bad)
+    wrong = [[row["id"], row["output"], row["store"], row["store_reason"] or ""] for row in found["wrong_stores"]]
+    if wrong:
+        yield from _table(("slide", "store", "is", "reason"), wrong)
     waiting = [[row["id"], row["path"], row["reason"] or ""] for row in found["waiting"]]
     if waiting:
         yield from _table(("waiting", "path", "for"), waiting)
@@ -56,6 +60,7 @@ def _health(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"folder {name} is paused until `slidemill resume {name}`"
     for name in found["asleep"]:
         yield f"folder {name} is outside its hours: its slides begin later"
+    yield from fault(found["stores"])
     yield ""
 
 
@@ -82,8 +87,15 @@ def _span(seconds: float) -> str:
 
 def list_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines of a table of slides, each with what came of it."""
-    said = [[r["id"], r["path"], r["state"], r["output"] if r["state"] == "done" else r["reason"] or ""] for r in rows]
+    said = [[r["id"], r["path"], r["state"], _came_of(r)] for r in rows]
     yield from _table(("slide", "path", "state", "output or reason"), said, _ANY)
+
+
+def _came_of(row: Mapping[str, Any]) -> str:
+    if row["state"] != "done":
+        return row["reason"] or ""
+    said = f"{row['store']}: {row['store_reason']}" if row.get("store") else row["reason"]
+    return f"{row['output']} ({said})" if said else row["output"] or ""
 
 
 def unknown_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

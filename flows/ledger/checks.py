@@ -13,6 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from flows.ledger.database import clock
 from flows.ledger.tables import State, checks, slides
 
+_PAGE = 1000
+
 
 class Wrong(StrEnum):
     """What is wrong with a store."""
@@ -123,8 +125,11 @@ def wrong(connection: Connection, most: int, folder: str | None = None) -> list[
 def findings(connection: Connection, ids: Sequence[str]) -> dict[str, Finding]:
     """What is wrong with the stores of these slides; those with which nothing is wrong are left out."""
     query = select(checks.c.slide, checks.c.wrong, checks.c.reason).join(slides, OF_SLIDE)
-    rows = connection.execute(query.where(is_wrong(), slides.c.id.in_(ids))).tuples()
-    return {slide: Finding(Wrong(kind), reason) for slide, kind, reason in rows}
+    found: dict[str, Finding] = {}
+    for first in range(0, len(ids), _PAGE):
+        rows = connection.execute(query.where(is_wrong(), slides.c.id.in_(ids[first : first + _PAGE]))).tuples()
+        found |= {slide: Finding(Wrong(kind), reason) for slide, kind, reason in rows}
+    return found
 
 
 @dataclass(frozen=True, slots=True)

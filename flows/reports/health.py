@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, select
 
 from flows.ledger.database import clock
 from flows.ledger.tables import State, slides
+from flows.reports.stores import fault
 from flows.settings import Settings
 
 _DAY_S = 86400.0
@@ -52,6 +53,7 @@ def faults(engine: Engine, found: Mapping[str, Any], free: int) -> list[str]:
     elif not found["healthy"] and not found["unavailable"]:
         lines.append(f"nobody has looked at the folders for {found['last_scan_s']:.0f} s")
     lines += [f"folder {name} cannot be listed" for name in found["unavailable"]]
+    lines += fault(found["stores"])
     grown = _quarantined_lately(engine)
     if grown:
         lines.append(

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, case, func, select
 from sqlalchemy.exc import DBAPIError
 
+from flows.ledger import checks
 from flows.ledger.database import clock
 from flows.ledger.rows import counts, marked
 from flows.ledger.tables import State, slides
@@ -37,7 +38,7 @@ class LedgerMetrics(Collector):
         up = GaugeMetricFamily("slidemill_ledger_up", "Whether the ledger answers.")
         try:
             with self._engine.connect() as connection:
-                found = [*_slides(connection), *_work(connection), *_ages(connection)]
+                found = [*_slides(connection), *_work(connection), *_ages(connection), *_stores(connection)]
             up.add_metric([], 1)
         except DBAPIError as error:
             log.debug("the ledger cannot be asked: %s", type(error).__name__)
@@ -90,6 +91,21 @@ def _ages(connection: Connection) -> Iterator[Metric]:
         if last is not None:
             text = f"Seconds since the last {name} ended."
             yield GaugeMetricFamily(f"slidemill_last_{name}_age_seconds", text, value=now - last[0])
+
+
+def _stores(connection: Connection) -> Iterator[Metric]:
+    """Of stores that were made; every kind of fault from the start."""
+    found = checks.summary(connection)
+    text = "Stores that were made and are not as they were, by what was found."
+    wrong = GaugeMetricFamily("slidemill_stores_wrong", text, labels=["wrong"])
+    for kind, count in found.wrong.items():
+        wrong.add_metric([kind], count)
+    yield wrong
+    text = "Stores that somebody looked into after they were made."
+    yield GaugeMetricFamily("slidemill_stores_looked_into", text, value=found.looked)
+    if found.oldest is not None:
+        text = "Seconds since the look into a store that is longest ago."
+        yield GaugeMetricFamily("slidemill_oldest_store_look_seconds", text, value=found.oldest)
 
 
 def serve_metrics(engine: Engine, port: int, address: str = "127.0.0.1") -> Callable[[], None]:

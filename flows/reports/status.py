@@ -11,6 +11,7 @@ from flows.ledger.database import clock
 from flows.ledger.rows import SlideRow, counts, marked, newest, slides_in
 from flows.ledger.tables import NOT_A_SLIDE, State, files, slides
 from flows.reports.health import room
+from flows.reports.stores import of_slides, stores, wrong_stores
 from flows.service.pauses import Closed, closed
 from flows.service.process import is_locked
 from flows.settings import Settings
@@ -46,6 +47,8 @@ def status(engine: Engine, settings: Settings) -> dict[str, Any]:
             "waiting": [_short(row) for row in slides_in(connection, (State.WAITING,))[:_SHOWN]],
             "failed": [_short(row) for row in slides_in(connection, (State.FAILED,))[:_SHOWN]],
             "quarantined": [_short(row) for row in slides_in(connection, (State.QUARANTINED,))[-_SHOWN:]],
+            "stores": stores(connection),
+            "wrong_stores": wrong_stores(connection),
             "ended": [_short(row) for row in newest(connection, _ENDED, _LAST)],
             "undecided_files": connection.execute(select(func.count()).where(files.c.slide.is_(None))).scalar_one(),
             "throughput": rate,
@@ -68,7 +71,9 @@ def _counts(by_state: Mapping[State, int]) -> dict[str, int]:
 def listed(engine: Engine, text: str, states: Sequence[State], most: int) -> list[dict[str, Any]]:
     """Slides in any of the states whose path has `text` in it, or whose id begins so; the one that changed last first."""
     with engine.connect() as connection:
-        return [_whole(row) for row in newest(connection, states or tuple(State), most, text)]
+        rows = newest(connection, states or tuple(State), most, text)
+        said = of_slides(connection, rows)
+        return [_whole(row) | said[row.id] for row in rows]
 
 
 def unknown(engine: Engine, text: str, most: int) -> list[dict[str, Any]]:
@@ -93,6 +98,7 @@ def _whole(row: SlideRow) -> dict[str, Any]:
         "fingerprint": row.fingerprint,
         "manifest": receipt.get("manifest"),
         "same_as": row.same_as,
+        "put_away": row.put_away or None,
         "seen": row.seen,
         "ready": row.ready,
         "started": row.started,

@@ -29,10 +29,17 @@ _MOST = 200
 
 def kept_at(settings: Settings, row: SlideRow) -> str | None:
     """What the ledger says of where a converted slide's files are (`put_away` of the table), before they are moved."""
+    if _is_away(settings, row):
+        return row.root
     folder = settings.folder(row.folder)
-    if folder is None or folder.move_to is None:
-        return ""
-    return str(folder.move_to) if Path(row.root) == folder.move_to else None
+    return "" if folder is None or folder.move_to is None else None
+
+
+def _is_away(settings: Settings, row: SlideRow) -> bool:
+    """Whether the files were put away before, to the folder of that time or of now; `row.root`: where they are."""
+    folder = settings.folder(row.folder)
+    now = None if folder is None or folder.move_to is None else str(folder.move_to)
+    return row.root in (row.put_away, now)
 
 
 def put_away_slide(engine: Engine, settings: Settings, row: SlideRow, members: Sequence[Path] | None = None) -> bool:
@@ -41,7 +48,7 @@ def put_away_slide(engine: Engine, settings: Settings, row: SlideRow, members: S
     Files that cannot be moved stay for good, and the slide says why.
     """
     folder = settings.folder(row.folder)
-    if folder is None or folder.move_to is None or Path(row.root) == folder.move_to:
+    if folder is None or folder.move_to is None or _is_away(settings, row):
         return False
     root, names = Path(row.root), own_files(engine, row)
     known = files_below(root, names)

@@ -104,9 +104,13 @@ def _settle(connection: Connection, folder: str, changed: Iterable[str]) -> None
     for owner in sorted(slide for slide in owners if slide):
         undecided(connection, owner)
         row = slide_by_id(connection, owner)
-        if row is not None and row.state not in (*OPEN, State.DONE):
+        if row is None or row.state in OPEN:
+            continue
+        if row.state == State.DONE:  # its store is of what the file was: it stays, and what the file is now gets its own
+            values: dict[str, object] = {"reason": "the file changed since; what it is now is a slide of its own"}
+        else:
             values = {"state": State.SUPERSEDED, "reason": "the file changed"}
-            connection.execute(slides.update().where(slides.c.id == owner).values(**values))
+        connection.execute(slides.update().where(slides.c.id == owner, slides.c.state == row.state).values(**values))
 
 
 def _lost(connection: Connection, folder: str, gone: Sequence[str], now: float) -> None:

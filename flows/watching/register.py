@@ -83,6 +83,9 @@ _NEVER_WAS = and_(
     _C.state.in_((State.SUPERSEDED, State.GONE)),
     _C.receipt.is_(null()),
 )
+_OWN = select(_C.id).where(
+    _C.output == bindparam("b_output"), _C.folder == bindparam("b_folder"), _C.path == bindparam("b_path")
+)
 _TAKEN = select(_C.id).where(_C.output == bindparam("b_output"), ~_NEVER_WAS).limit(1)
 
 
@@ -167,7 +170,7 @@ def free_output(connection: Connection, folder: Folder, path: str) -> str:
     plain = store_name(source)
     stem = plain.removesuffix(".ome.zarr")
     names = [plain]
-    if source.suffix:
+    if source.suffix and not _is_its_own(connection, here, f"{parent}/{plain}"):
         names.append(f"{stem}{_as_name(source.suffix)}.ome.zarr")
     number = 2
     while True:
@@ -177,6 +180,11 @@ def free_output(connection: Connection, folder: Folder, path: str) -> str:
                 return output
         names = [f"{stem}-{number}.ome.zarr"]
         number += 1
+
+
+def _is_its_own(connection: Connection, here: Mapping[str, str], output: str) -> bool:
+    """Whether an output is that of an earlier version of the same file: this one is numbered, which says so."""
+    return connection.execute(_OWN, {**here, "b_output": output}).first() is not None
 
 
 def _as_name(part: str) -> str:

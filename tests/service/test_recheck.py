@@ -22,6 +22,7 @@ from flows.ledger.database import clock, writing
 from flows.ledger.rows import mark
 from flows.ledger.tables import State, slides
 from flows.ledger.tables import checks as table
+from flows.reports.metrics import LedgerMetrics
 from flows.service import turns
 from flows.service.attempt import Watch, run_attempt
 from flows.service.recheck import RECHECK, Recheck, rechecking
@@ -269,6 +270,28 @@ def test_what_is_found_is_shown_and_made_again(here: Bench, capsys: pytest.Captu
     flip(here)
     shutil.rmtree(store(here, "b"))
     look_at_all(here)
+    assert run(["status", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["stores"]["wrong"] == {"gone": 1, "damaged": 1, "other": 0, "unknown": 0}
+    assert (status["stores"]["made"], status["stores"]["looked_into"]) == (3, 3)
+    assert {one["path"]: one["store"] for one in status["wrong_stores"]} == {"a.svs": "damaged", "b.svs": "gone"}
+    assert run(["list", "--json"]) == 0
+    listed = {one["path"]: (one["state"], one["store"]) for one in json.loads(capsys.readouterr().out)["slides"]}
+    assert listed == {"a.svs": ("done", "damaged"), "b.svs": ("done", "gone"), "c.svs": ("done", None)}
+    assert run(["status"]) == 0
+    text = capsys.readouterr().out
+    assert "2 stores are not as made (1 gone, 1 damaged): `slidemill audit --found`" in text
+    assert run(["list"]) == 0
+    assert "b.ome.zarr (gone: it is not there any more)" in capsys.readouterr().out
+    assert run(["status", "--check", "--free", "0"]) == 1
+    assert "2 stores are not as made" in capsys.readouterr().out
+    samples = {
+        (one.name, one.labels.get("wrong")): one.value
+        for family in LedgerMetrics(here.engine).collect()
+        for one in family.samples
+    }
+    assert samples["slidemill_stores_wrong", "gone"] == samples["slidemill_stores_wrong", "damaged"] == 1.0
+    assert samples["slidemill_stores_wrong", "other"] == 0.0
     assert run(["audit", "--found", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["checked"], len(found["wrong"])) == (2, 2), "a quick look alone would not see the bit"
