@@ -146,12 +146,15 @@ class Service:
                 watch.require_whole()
                 for child in self._all():
                     child.look_after()
-            return INTERRUPTED if self.until_empty else 0
+        except EngineUnavailable:
+            if not self.stop.is_set():  # else what was starting was told to end
+                raise
         finally:
             watch.stop()
             self._end(engine)
             self.guard.dismiss()
             metrics()
+        return INTERRUPTED if self.until_empty else 0
 
     def _tell(self, news: News) -> None:
         try:

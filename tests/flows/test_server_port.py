@@ -17,7 +17,7 @@ import pytest
 from flows.engine import up
 from flows.engine.children import Child
 from flows.engine.forked import Entry
-from flows.engine.server import choose_port, is_anybody_there, listens, wait_until_ready
+from flows.engine.server import ServerEnded, choose_port, is_anybody_there, listens, wait_until_ready
 from flows.engine.up import Service
 from flows.service.dispatch import EngineUnavailable
 from flows.settings import load_settings
@@ -165,3 +165,28 @@ def test_two_services_side_by_side(service: Service, tmp_path: Path) -> None:
     finally:
         assert other.server is not None
         other.server.stop(up.signal.SIGKILL, 5.0)
+
+
+@pytest.mark.parametrize(("until_empty", "code"), [(False, 0), (True, 130)])
+def test_told_to_stop_while_it_starts(
+    service: Service, monkeypatch: pytest.MonkeyPatch, until_empty: bool, code: int
+) -> None:
+    """What was starting ends then, and that is no fault; a batch has not done its work."""
+
+    def start(self: Service) -> None:
+        self.stop.set()
+        raise ServerEnded("the server ended while it started")
+
+    monkeypatch.setattr(Service, "_start", start)
+    service.until_empty = until_empty
+    assert service.run() == code
+    assert said[-1] == "stopped"
+
+
+def test_a_server_that_ends_while_it_starts_is_an_error(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: Service) -> None:
+        raise ServerEnded("the server ended while it started")
+
+    monkeypatch.setattr(Service, "_start", start)
+    with pytest.raises(EngineUnavailable, match="ended while it started"):
+        service.run()
