@@ -6,11 +6,21 @@ Nested keys use two underscores in variables: `SLIDEMILL_LIMITS__ATTEMPTS=5`. Ev
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from converter.errors import OptionError
@@ -70,7 +80,7 @@ class Folder(_Part):
     """After this long an incomplete slide is reported as stuck."""
     original: Literal["keep", "move"] = "keep"
     """What becomes of a converted original. It is never deleted."""
-    move_to: Path | None = None
+    move_to: Annotated[Path | None, Field(validate_default=True)] = None
     """With `original = "move"`: a folder on the same file system."""
 
     @field_validator("pattern", "exclude", mode="before")
@@ -78,26 +88,66 @@ class Folder(_Part):
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Folder:
-        if (self.original == "move") != (self.move_to is not None):
-            raise ValueError('original = "move" and move_to belong together')
-        if not self.path.is_absolute():
-            raise ValueError(f"path {self.path} is not absolute")
-        if "://" not in self.output and not Path(self.output).is_absolute():
-            raise ValueError(f"output {self.output} is neither absolute nor an s3:// address")
-        if self.hours is not None:
-            hours_of(self.hours)
+    # Of each field alone, so that one that is wrong hides no other.
+
+    @field_validator("path")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError(f"{value} is not absolute")
+        return value
+
+    @field_validator("output")
+    @classmethod
+    def _a_place(cls, value: str) -> str:
+        if "://" not in value and not Path(value).is_absolute():
+            raise ValueError(f"{value} is neither absolute nor an s3:// address")
+        return value
+
+    @field_validator("hours")
+    @classmethod
+    def _some_hours(cls, value: str | None) -> str | None:
         try:
-            self.bound()
-        except OptionError as error:
-            raise ValueError(str(error)) from error
-        return self
+            _ = None if value is None else hours_of(value)
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("hours ")) from error
+        return value
+
+    @field_validator("profile")
+    @classmethod
+    def _known_profile(cls, value: str | None) -> str | None:
+        _bound(value, {})
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        _bound(info.data.get("profile"), value)
+        return value
+
+    @field_validator("move_to")
+    @classmethod
+    def _where_moved(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        original = info.data.get("original")  # none, where that is wrong itself
+        if original is not None and (original == "move") != (value is not None):
+            raise ValueError('original = "move" and move_to belong together')
+        return value
 
     def bound(self) -> Options:
         """The options of this folder's conversions. Raises OptionError."""
-        given = {key.replace("-", "_"): value for key, value in self.options.items()}
-        return bind(self.profile, {"resume": True, **given})
+        return bind(self.profile, {"resume": True, **_underscored(self.options)})
+
+
+def _underscored(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("-", "_"): value for key, value in options.items()}
+
+
+def _bound(profile: str | None, options: Mapping[str, Any]) -> None:
+    """Raises ValueError."""
+    try:
+        bind(profile, _underscored(options))
+    except OptionError as error:
+        raise ValueError(str(error)) from error
 
 
 class Limits(_Part):
@@ -280,14 +330,35 @@ def load_settings(path: Path | None, given: Mapping[str, Any] | None = None) -> 
 
 def faults(path: Path | None) -> list[str]:
     """Everything that is wrong with the settings, a line each; `load_settings` stops at the first."""
+    typed = [_mistyped(name) for name in sorted(os.environ) if _TYPED.match(name)]
     try:
         found = find_config(path)
         Settings(**_read(found))
     except ValidationError as error:
-        return [_in_words(one) for one in error.errors()]
-    except (OptionError, ValueError) as error:
-        return [str(error)]
-    return []
+        return [*typed, *(_in_words(one) for one in error.errors())]
+    except OptionError as error:
+        return [*typed, str(error)]
+    except ValueError as error:
+        return [*typed, _of_variable(error)]
+    return typed
+
+
+_TYPED = re.compile(r"SLIDEMILL_(LIMITS|SCHEDULE)_[A-Za-z]", re.IGNORECASE)
+"""A variable that was meant for a setting of a section: it would mean nothing."""
+_VARIABLE = re.compile(r'field "(\w+)"')
+
+
+def _mistyped(name: str) -> str:
+    section = _TYPED.match(name)
+    assert section is not None
+    right = f"SLIDEMILL_{section[1]}__{name[section.end() - 1 :]}"
+    return f"{name}: means nothing; between section and setting are two underscores: {right}"
+
+
+def _of_variable(error: ValueError) -> str:
+    """What is wrong with a variable that should hold a list or a table."""
+    found = _VARIABLE.search(str(error))
+    return f"SLIDEMILL_{found[1].upper()}: is no JSON, as a list or table in a variable is" if found else str(error)
 
 
 def _read(found: Path | None) -> dict[str, Any]:
@@ -301,7 +372,7 @@ def checked(values: Mapping[str, Any], named: str) -> Settings:
     except ValidationError as error:
         raise OptionError(f"{named}: {_in_words(error.errors()[0])}") from error
     except ValueError as error:  # a variable that is no JSON where a list is wanted
-        raise OptionError(f"settings: {error}") from error
+        raise OptionError(f"settings: {_of_variable(error)}") from error
 
 
 def _in_words(fault: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ def test_the_password_is_not_shown(tmp_path: Path) -> None:
         ('password = "geheim-mit-ß"\n', "password: has characters other than"),
         ('password = "short"\n', "password: is too short, at least 8 characters"),
         ('[limits]\nattempts = "many"\n', "[limits] attempts: is 'many', a whole number"),
-        (FOLDER + 'hours = "8-17"\n', "[[folders]] 1: hours '8-17': write 20:00-06:00"),
+        (FOLDER + 'hours = "8-17"\n', "[[folders]] 1 hours: '8-17': write 20:00-06:00"),
         ("nonsense = 1\n", "nonsense"),
         ("[[folders\n", "x.toml"),
         ('notify = ["slack"]\n', "notify 1: 'slack' does not have the form"),
@@ -97,6 +97,43 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
         load_settings(written(tmp_path, text))
     assert "\n" not in str(error.value)
     assert len(faults(tmp_path / "x.toml")) == 1
+
+
+def test_a_fault_of_a_folder_hides_no_other(tmp_path: Path) -> None:
+    """Each is said with the name of its setting, in one call."""
+    text = """
+    [[folders]]
+    name = "Bad Name"
+    path = "in"
+    output = "out"
+    hours = "25:00-06:00"
+    profile = "none-such"
+    original = "move"
+    [[folders]]
+    name = "b"
+    path = "/b"
+    output = "/o"
+    priority = "x"
+    [folders.options]
+    chunk = 100
+    """
+    names = [line.partition(":")[0] for line in faults(written(tmp_path, text))]
+    first = [f"[[folders]] 1 {word}" for word in ("name", "path", "output", "profile", "hours", "move_to")]
+    assert sorted(names) == sorted([*first, "[[folders]] 2 priority", "[[folders]] 2 options"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SLIDEMILL_FOLDERS", "[{", "SLIDEMILL_FOLDERS: is no JSON"),
+        ("SLIDEMILL_LIMITS_ATTEMPTS", "5", "two underscores: SLIDEMILL_LIMITS__ATTEMPTS"),
+        ("SLIDEMILL_LIMITS__ATTEMPTS", "x", "[limits] attempts: is 'x', a whole number"),
+    ],
+)
+def test_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    monkeypatch.setenv(name, value)
+    (found,) = faults(written(tmp_path, ""))
+    assert said in found
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
