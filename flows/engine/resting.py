@@ -89,6 +89,7 @@ def _told_of(what: str) -> None:
 def run(app: Any, **options: Any) -> None:
     """As `uvicorn.run`, with a server that rests."""
     server = RestfulServer(uvicorn.Config(app, **options))
-    server.run()
+    with suppress(KeyboardInterrupt):
+        server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)

@@ -245,11 +245,11 @@ def bench_small(count: int = 500, threads: int = 2) -> None:
     mean = sum(part.stat().st_size for part in parts) / len(parts) / 1e6
     with stand.up():
         time.sleep(15)
-        before, start = _database(stand), time.monotonic()
+        before, start = database_bytes(stand), time.monotonic()
         for part in parts:
             part.rename(part.with_suffix(""))
         stand.wait(len(parts), 5400)
-        service, grown = len(parts) / (time.monotonic() - start), _database(stand) - before
+        service, grown = len(parts) / (time.monotonic() - start), database_bytes(stand) - before
     done = len(stand.rows(State.DONE))
     command = ["convert", str(stand.place / "in"), "-o", str(stand.place / "direct"), "--workers", str(threads), "--quiet"]
     start = time.monotonic()
@@ -260,7 +260,7 @@ def bench_small(count: int = 500, threads: int = 2) -> None:
     stand.close()
 
 
-def _database(stand: Stand) -> int:
+def database_bytes(stand: Stand) -> int:
     """Bytes of Prefect's database in use."""
     with sqlite3.connect(stand.place / "state" / "prefect" / "prefect.db") as database:
         pages, free, size = (
@@ -315,7 +315,10 @@ def _worker(stand: Stand) -> subprocess.Popen[bytes]:
 
 
 def main(names: Sequence[str]) -> None:
+    from tests.bench.busy import bench_busy
+
     parts = {
+        "busy": bench_busy,
         "rest": bench_rest,
         "scan": bench_scan,
         "discover": bench_discover,
