@@ -19,9 +19,9 @@ log = logging.getLogger("slidemill.feed")
 
 _UNSENT_S = 5.0
 _MOST = 1000
-_SMALL = 8
-"""Small slides of a queue that may wait for runs of their own: others go along with those. Of a thousand, the last eighty,
-each handed to a run of its own, took as long as the rest."""
+_SMALL = 2
+"""Small slides of a queue that wait for runs of their own, at least; at most as many as are under way. All others go along: a
+run for one slide costs what converting several does, so the last of many are not to be handed to one each."""
 
 _Row = tuple[str, int, str, int, int]
 """Id, attempt, folder, priority, bytes."""
@@ -137,8 +137,11 @@ def _window(connection: Connection, settings: Settings, queue: str, used: int) -
     room = limits.window - used
     if not limits.small_bytes:
         return _Room(room, room, 0)
-    waiting = (slides.c.state == State.SUBMITTED, slides.c.queue == queue, slides.c.bytes <= limits.small_bytes)
-    return _Room(room, _SMALL - connection.execute(select(func.count()).where(*waiting)).scalar_one(), limits.small_bytes)
+    small = select(slides.c.state, func.count()).where(slides.c.queue == queue, slides.c.bytes <= limits.small_bytes)
+    counts = Counter(dict(connection.execute(small.where(slides.c.state.in_(OPEN)).group_by(slides.c.state)).tuples().all()))
+    waiting = counts[State.SUBMITTED]
+    under_way = counts.total() - waiting
+    return _Room(room, max(_SMALL, under_way) - waiting, limits.small_bytes)
 
 
 def _fairly(rows: Sequence[_Row], settings: Settings, busy: Counter[str], room: _Room, queue: str) -> list[Ticketed]:

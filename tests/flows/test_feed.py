@@ -37,7 +37,7 @@ def here(tmp_path: Path) -> Iterator[Bench]:
 
 
 def add(here: Bench, name: str, folder: str = "in", **values: Any) -> str:
-    """A slide that is ready."""
+    """A slide that is ready, too large to go along with others."""
     with here.engine.begin() as connection:
         now = clock(connection)
         base: dict[str, Any] = {
@@ -53,6 +53,7 @@ def add(here: Bench, name: str, folder: str = "in", **values: Any) -> str:
             "state": State.READY,
             "seen": now,
             "ready": now,
+            "bytes": 10**12,
         }
         connection.execute(slides.insert().values(**base | values))
     return name
@@ -124,12 +125,12 @@ def test_small_slides_go_along(here: Bench) -> None:
     here.feed()
     taken = take_along(here.engine, here.settings, "run")
     assert taken is not None
-    assert (taken.id, taken.attempt) == ("s5", 1)
-    row = here.row("s5.svs")
+    assert (taken.id, taken.attempt) == ("s2", 1)
+    row = here.row("s2.svs")
     assert (row.state, row.flow_run) == (State.SUBMITTED, "run")
-    here.change("s6", bytes=10**12)
+    here.change("s3", bytes=10**12)
     assert take_along(here.engine, here.settings, "run") is None
-    assert here.row("s6.svs").state == State.READY
+    assert here.row("s3.svs").state == State.READY
 
 
 def test_a_batch_ends_when_nothing_is_open_or_after_a_day(here: Bench) -> None:
@@ -173,7 +174,7 @@ def test_a_batch_is_reported_whole(here: Bench, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_a_batch_says_of_a_slide(here: Bench) -> None:
     add(here, "one", state=State.DONE, finished=5.0, receipt={"seconds": 2.5}, bytes=7, attempt=2)
-    add(here, "two", state=State.QUARANTINED, finished=6.0, kind="damaged")
+    add(here, "two", state=State.QUARANTINED, finished=6.0, kind="damaged", bytes=0)
     assert ended(here.engine) == [
         report.Ended("one", "in", State.DONE, None, 7, 2.5, 2, 5.0),
         report.Ended("two", "in", State.QUARANTINED, "damaged", 0, None, 0, 6.0),
@@ -185,23 +186,30 @@ def test_few_small_slides_wait_for_runs_of_their_own(tmp_path: Path) -> None:
     for i in range(20):
         add(here, f"small{i:02d}", bytes=1000)
     add(here, "large", bytes=1001)
-    assert here.feed() == 9
-    assert order(here) == [*(f"small{i:02d}" for i in range(8)), "large"]
+    assert here.feed() == 3
+    assert order(here) == ["small00", "small01", "large"]
     assert here.feed() == 0
     assert take_along(here.engine, here.settings, "run") is not None
     here.change("small00", state=State.RUNNING)
     assert here.feed() == 0, "the one that went along waits too, until its run takes it up"
     here.change("small01", state=State.RUNNING)
     assert here.feed() == 1
+    for i in range(6):
+        here.change(f"small{i:02d}", state=State.RUNNING)
+    assert here.feed() == 6, "as many as are under way: more machines have more runs"
     here.close()
 
 
-def test_small_slides_are_bounded_within_the_share_of_a_folder(here: Bench) -> None:
+def test_small_slides_are_bounded_within_the_share_of_a_folder(tmp_path: Path) -> None:
+    here = bench(tmp_path, rest=TWO.format(tmp_path).replace("window = 5", "window = 50"))
+    for i in range(3):
+        add(here, f"r{i}", bytes=10, state=State.RUNNING)
     for i in range(20):
-        add(here, f"a{i:02d}", "other")
-    add(here, "b")
+        add(here, f"a{i:02d}", "other", bytes=10)
+    add(here, "b", bytes=10)
     here.feed()
     assert sorted(order(here)) == ["a00", "a01", "b"]
+    here.close()
 
 
 def test_a_cancel_between_choosing_and_handing_out_counts(here: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
