@@ -48,7 +48,7 @@ class Fence:
 
 
 def conversion(slide: Slide, target: Location, fence: Fence, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("converter.convert.open_slide", lambda _: slide)
+    patch.setattr("converter.pace.open_slide", lambda _: slide)
     for module, name in ((os, "fsync"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree"), (Client, "_once")):
         patch.setattr(module, name, fence.told(name, getattr(module, name)))
     convert(slide.path, target, Conversion(Options(chunk=64, shard=64, exists="replace"), fence=fence.enter))

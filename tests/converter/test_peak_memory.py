@@ -82,7 +82,7 @@ def test_memory_that_is_not_enough_for_an_object_store_is_refused(tmp_path: Path
     needed = plan_slide(slide, Options(workers=1)).peak_memory_bytes
     options = Options(workers=1, memory=needed + (32 << 20))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("converter.convert.open_slide", lambda _: slide)
+        patch.setattr("converter.pace.open_slide", lambda _: slide)
         patch.setattr("converter.convert.refuse_early", lambda *_: None)
         with pytest.raises(OverMemory, match="--memory allows"):
             convert(slide.path, Url("s3://nowhere/x.zarr"), Conversion(options))

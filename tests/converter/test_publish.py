@@ -628,7 +628,7 @@ def test_stop_from_another_thread(slide: Slide, out: Path) -> None:
     conversion = Conversion(Options(chunk=64, shard=64, workers=2))
     conversion.observe = lambda *_: conversion.stop.set()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("converter.convert.open_slide", lambda _: slide)
+        patch.setattr("converter.pace.open_slide", lambda _: slide)
         with pytest.raises(Cancelled):
             convert(slide.path, out / "x.zarr", conversion)
     assert names(out) == []

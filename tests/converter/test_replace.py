@@ -40,7 +40,7 @@ def out(tmp_path: Path) -> Path:
 def replaced(slide: Slide, target: Path, meanwhile: Callable[[], object], fence: Any = None) -> Receipt:
     """Convert over what lies at the target; `meanwhile` is called after the stage was made."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("converter.convert.open_slide", lambda _: slide)
+        patch.setattr("converter.pace.open_slide", lambda _: slide)
 
         def step(name: str, work: Callable[[], Any]) -> Any:
             if name == "verify":

@@ -92,7 +92,7 @@ def simple_slide(folder: Path, array: Array, factors: Sequence[int] = (1,), **fa
 def converted(slide: Slide, target: Path, **options: Any) -> Receipt:
     """Convert a slide in memory to `target`; small chunks and shards unless told otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("converter.convert.open_slide", lambda _path: slide)
+        patch.setattr("converter.pace.open_slide", lambda _path: slide)
         return convert(slide.path, target, Conversion(Options(**{**SMALL, **options})))
 
 
