@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-service_cli.add_to(app)
+SLIDES = "Slides"
 
 
 def main() -> None:
@@ -128,7 +128,7 @@ def root(
     """Microscopy and whole-slide images to OME-Zarr: right, complete, fast, published only when whole."""
 
 
-@app.command()
+@app.command(rich_help_panel=SLIDES)
 def inspect(
     slides: options.Slides,
     pattern: options.Pattern = None,
@@ -146,7 +146,7 @@ def inspect(
     return told(lambda: inspect_command(slides, choice, manner), as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=SLIDES)
 def plan(
     slides: options.Slides,
     profile: options.Profile = None,
@@ -186,7 +186,7 @@ def plan(
     return told(lambda: plan_command(slides, choice, bound, manner), as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=SLIDES)
 def convert(
     slides: options.Slides,
     out: options.Out,
@@ -261,7 +261,7 @@ def _options(profile: str | None, given: Mapping[str, Any]) -> Options:
     return bind(profile, {key: given[key] for key in Options.model_fields if given.get(key) is not None})
 
 
-@app.command()
+@app.command(rich_help_panel=SLIDES)
 def verify(
     stores: options.Stores,
     source: options.Source = None,
@@ -283,7 +283,7 @@ def verify(
     return told(lambda: verify_command(stores, (source, depth), choice, manner), as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=SLIDES)
 def drivers(as_json: options.Json = False) -> int:
     """The drivers found, their suffixes, library and version, and any that failed to load with the reason."""
     from flows.commands.listing import driver_lines, driver_list
@@ -294,7 +294,7 @@ def drivers(as_json: options.Json = False) -> int:
     return 0
 
 
-@app.command()
+@app.command(rich_help_panel=SLIDES)
 def profiles(as_json: options.Json = False) -> int:
     """The named profiles for --profile: what each is for, and the options it sets."""
     from flows.commands.listing import profile_lines, profile_list
@@ -305,7 +305,7 @@ def profiles(as_json: options.Json = False) -> int:
     return 0
 
 
-@app.command()
+@app.command(rich_help_panel=SLIDES)
 def demo(
     folder: Annotated[Path | None, typer.Option(help="Where to work; default: a new temporary folder.")] = None,
     service: Annotated[bool, typer.Option("--service", help="Show the service: a watched folder, three slides.")] = False,
@@ -321,6 +321,12 @@ def demo(
     from flows.commands.demo import run_demo
 
     return told(lambda: run_demo(folder, as_json), as_json)
+
+
+service_cli.add_to(app)
+for _entry in (*app.registered_commands, *app.registered_groups):  # help shows them in this order
+    if _entry.rich_help_panel != SLIDES:
+        _entry.rich_help_panel = "The service"
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path, PurePath
 from urllib.parse import quote_from_bytes
 
@@ -27,9 +28,15 @@ _ESCAPE_CUT = re.compile(r"%[0-9A-F]?$")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 
 
-def targets(slides: Sequence[Location], out: str, below: Sequence[PurePath] | None = None) -> list[Location]:
+def targets(
+    slides: Sequence[Location],
+    out: str,
+    below: Sequence[PurePath] | None = None,
+    made_from: Callable[[Location], str | None] = lambda _: None,
+) -> list[Location]:
     """One store per slide, in the folders `below` the output. A name that is taken gets the slide's suffix, then a number.
 
+    `made_from` tells the name of the slide that a store was made from: it keeps its name when others come that want it.
     Raises OptionError for outputs that cannot be.
     """
     require_output(out)
@@ -40,13 +47,35 @@ def targets(slides: Sequence[Location], out: str, below: Sequence[PurePath] | No
         return [folder]
     if is_store_name(folder):
         raise OptionError(f"output {out}: names one store, and there are {len(slides)} slides; give a folder")
-    found: dict[Location, None] = {}
-    for slide, parts in zip(slides, below or [PurePath()] * len(slides), strict=True):
-        parent = folder
-        for part in parts.parts:
-            parent = _below(parent, safe_name(part))
-        found[next(place for name in _names(slide) if (place := _below(parent, name)) not in found)] = None
-    return list(found)
+    parents = [_folder(folder, parts) for parts in below or [PurePath()] * len(slides)]
+    kept = _kept(slides, parents, made_from)
+    taken, found = set(kept.values()), list[Location]()
+    for i, (slide, parent) in enumerate(zip(slides, parents, strict=True)):
+        place = kept.get(i) or next(place for name in _names(slide) if (place := _below(parent, name)) not in taken)
+        taken.add(place)
+        found.append(place)
+    return found
+
+
+def _folder(folder: Location, below: PurePath) -> Location:
+    for part in below.parts:
+        folder = _below(folder, safe_name(part))
+    return folder
+
+
+def _kept(
+    slides: Sequence[Location], parents: Sequence[Location], made_from: Callable[[Location], str | None]
+) -> dict[int, Location]:
+    """Places that slides have from an earlier call, of those whose first choice is that of several."""
+    wanted = Counter(_below(parent, store_name(slide)) for slide, parent in zip(slides, parents, strict=True))
+    kept: dict[Location, int] = {}
+    for i, (slide, parent) in enumerate(zip(slides, parents, strict=True)):
+        if wanted[_below(parent, store_name(slide))] > 1:
+            places = [_below(parent, name) for name in islice(_names(slide), 3)]
+            mine = next((place for place in places if place not in kept and made_from(place) == slide.name), None)
+            if mine is not None:
+                kept[mine] = i
+    return {i: place for place, i in kept.items()}
 
 
 def _names(slide: Location) -> Iterator[str]:

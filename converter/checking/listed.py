@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from converter.checking.record import root_document, root_name
-from converter.checking.report import Report, malformed, raise_unreachable
+from converter.checking.report import Report, line_of, malformed, raise_unreachable
 from converter.manifest import MANIFEST, ROOT_METADATA, Entry, read_manifest
 from converter.receipt import SEAL, seal
 from drivers.errors import Damaged
@@ -26,7 +26,7 @@ def check_files(report: Report, record: dict[str, Any] | None, present: frozense
         entries, own = read_manifest(files)
     except Exception as error:  # noqa: BLE001 - see `malformed`
         raise_unreachable(report, error)
-        report.check(False, MANIFEST, f"cannot be read: {type(error).__name__}: {error}")
+        report.check(False, MANIFEST, f"cannot be read: {line_of(error)}")
         return
     report.check(record is not None and record.get("manifest") == own, MANIFEST, "is not the one the receipt names")
     root = root_name(files)

@@ -52,7 +52,7 @@ def check_pixels(report: Report, group: Group, level: tuple[str, Any], source: L
             stored = read_box(array, group.axes, box)
         except Exception as error:  # noqa: BLE001 - see `malformed`
             raise_unreachable(report, error)
-            return _Compared(box, fault=f"cannot be read: {type(error).__name__}: {line_of(error)}")
+            return _Compared(box, fault=f"cannot be read: {line_of(error)}")
         if source is None:
             return _Compared(box)
         return _against(source, box, stored, kept, _decoder(source, report.filled))

@@ -74,7 +74,7 @@ def malformed(report: Report, where: str, what: str) -> Generator[None]:
         raise_unreachable(report, error)
         if not isinstance(error, _FINDINGS):
             raise
-        report.check(False, where, f"{what}: {type(error).__name__}: {line_of(error)}")
+        report.check(False, where, f"{what}: {line_of(error)}")
 
 
 def raise_unreachable(report: Report, error: Exception) -> None:
@@ -84,5 +84,8 @@ def raise_unreachable(report: Report, error: Exception) -> None:
 
 
 def line_of(error: Exception) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())[:200]
+    """What an error says, in one line; with its class where that says more than its text."""
+    text = " ".join(str(error).split())[:200]
+    return (
+        f"{type(error).__name__}: {text}" if not text or isinstance(error, LookupError | TypeError | AttributeError) else text
+    )

@@ -97,7 +97,7 @@ def _check_image(report: Report, group: Group, record: dict[str, Any] | None, sl
             arrays.append(report.opener(report.files, group.at(level)))
         except Exception as error:  # noqa: BLE001 - whatever the reader raises on a broken array is the finding
             raise_unreachable(report, error)
-            report.check(False, group.at(level), f"cannot be opened: {type(error).__name__}: {line_of(error)}")
+            report.check(False, group.at(level), f"cannot be opened: {line_of(error)}")
             return
     for where, what in image_rules(group, arrays):
         report.check(not what, where, what or "")

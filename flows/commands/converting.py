@@ -14,7 +14,8 @@ from pathlib import Path
 from converter.errors import OptionError, OutputFailed
 from converter.options import Options
 from drivers.discovery import find_drivers
-from drivers.location import location
+from drivers.errors import DriverError
+from drivers.location import Location, location
 from flows.commands.batch import Job, Outcome, convert_all
 from flows.commands.printing import Manner, print_json, put
 from flows.commands.screen import Screen, screen
@@ -76,8 +77,22 @@ def jobs_of(named: Named, out: str, words: Sequence[str]) -> list[Job]:
     if is_store_name(location(out)) and (named.trees or len(words) > 1):
         given = "a folder of slides is given" if named.trees else f"there are {len(words)} slides"
         raise OptionError(f"output {out}: names one store, and {given}; give a folder")
-    places = targets([item.place for item in named.items], out, [item.below for item in named.items])
+    places = targets([item.place for item in named.items], out, [item.below for item in named.items], _made_from)
     return [Job(i.place, target, i.bytes, i.fault) for i, target in zip(named.items, places, strict=True)]
+
+
+def _made_from(store: Location) -> str | None:
+    """Name of the slide that a local store was made from, where there is one that says so."""
+    from converter.checking.record import stored_receipt
+    from converter.checking.stored import files_of
+
+    if not isinstance(store, Path) or not store.exists():
+        return None
+    try:
+        path = (stored_receipt(files_of(store)) or {}).get("path")
+    except DriverError:
+        return None
+    return Path(path).name if isinstance(path, str) else None
 
 
 def _real(out: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -123,8 +124,8 @@ def links_line(links: int) -> str:
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A verification in a few lines."""
     verdict = "ok" if found["ok"] else "NOT OK"
-    yield f"{found['store']}: {verdict}, {found['checks']} checks ({found['depth']})"
+    yield f"{found['store']}: {verdict}, {counted(found['checks'], 'check')} ({found['depth']})"
     if found["source"] is not None:
         yield f"  compared with the slide: {found['source']['compared_pixels']}, {found['source']['different']} different"
-    for violation in found["violations"]:
-        yield f"  {violation}"
+    for violation, times in Counter(found["violations"]).items():
+        yield f"  {violation}{f' ({times} times)' if times > 1 else ''}"

@@ -261,6 +261,20 @@ def test_names_that_collide() -> None:
     assert len({third, fourth, *names}) == 6
 
 
+def test_a_slide_keeps_its_name_when_another_comes_that_wants_it(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the service does: what was converted is not converted again, nor in the way."""
+    root, out = tmp_path / "in", tmp_path / "out"
+    put(tiny, root / "b.svs")
+    assert rows(capsys, "convert", root, "-o", out, *FAST, "--json")[0] == 0
+    picture(root / "b.ome.tif")
+    code, lines = rows(capsys, "convert", root, "-o", out, *FAST, "--resume", "--json")
+    told = {Path(row["path"]).name: (Path(row["output"]).name, row["status"]) for row in lines[:-1]}
+    assert (code, told["b.svs"]) == (0, ("b.ome.zarr", "skipped"))
+    assert told["b.ome.tif"] == ("b.tif.ome.zarr", "done")
+
+
 KEPT = ["50 % – 20× at 37 °C … ok", "a%20b", "a%0A", "e\u0301", "x, y; (z) [1] {2} ~ ' & $ ^ ` ! # @ + =", "漢字 \U0001f52c"]
 
 

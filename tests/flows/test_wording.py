@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import imagecodecs
@@ -75,6 +78,38 @@ def test_numbers_of_the_service(words: str, capsys: pytest.CaptureFixture[str]) 
     found = capsys.readouterr().err
     assert " is needed" in found
     assert FOREIGN.search(found) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("convert --profile", "default qupath omero fast small strict"),
+        ("plan x --layout", "auto image bioformats2raw"),
+        ("verify --depth", "quick full"),
+        ("convert --profile q", "qupath"),
+        ("prof", "profiles"),
+    ],
+)
+def test_completion_offers_values(words: str, offered: str) -> None:
+    given = words.split()
+    last = len(given) - (given[-1] in ("q", "prof")) + 1
+    environment = {
+        "_SLIDEMILL_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"slidemill {words}{'' if given[-1] in ('q', 'prof') else ' '}",
+        "COMP_CWORD": str(last),
+    }
+    program = "import sys; sys.argv = ['slidemill']; from flows.cli import app; app(prog_name='slidemill')"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.split() == offered.split()
+
+
+def test_verify_names_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", str(tmp_path)]) == 4
+    found = capsys.readouterr().out
+    assert "is no OME-Zarr store: neither zarr.json nor .zgroup is there" in found
+    assert "1 check (quick)" in found
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
