@@ -178,12 +178,24 @@ def status(
 
     with opened(path, looks=True) as (settings, engine):
         value = found(engine, settings)
-        wrong = faults(engine, value, int(free * 1e9)) if check else []
+        wrong = [*faults(engine, value, int(free * 1e9)), *_prefect_faults(settings)] if check else []
     if check:
         show(as_json, value | {"ok": not wrong, "faults": wrong}, wrong or ["all is well"])
         return 1 if wrong else 0
     show(as_json, value, status_lines(value))
     return 0
+
+
+def _prefect_faults(settings: Settings) -> list[str]:
+    from flows.engine.prefect_database import require_usable
+    from flows.service.dispatch import EngineUnavailable
+
+    try:
+        if settings.prefect_api is None:
+            require_usable(settings.state)
+    except EngineUnavailable as error:
+        return [str(error)]
+    return []
 
 
 def list_slides(

@@ -12,6 +12,13 @@ from pathlib import Path
 
 from flows.service.dispatch import EngineUnavailable
 
+
+class EngineBroken(EngineUnavailable):
+    """Its database is damaged, or of a newer version: no waiting helps."""
+
+    retryable = False
+
+
 _BUSY_S = 5.0
 _ANEW = (
     "stop the service and move it away (with -wal and -shm); a new one is made, and no slide is lost, only the history "
@@ -27,6 +34,8 @@ _WORDS = {
     sqlite3.SQLITE_PERM: _CLOSED,
     sqlite3.SQLITE_FULL: "its disk is full; make room there",
     sqlite3.SQLITE_IOERR: "its disk fails, or has no room; see what the system says of it (`dmesg`)",
+}
+_BROKEN = {
     sqlite3.SQLITE_CORRUPT: f"it is damaged; {_ANEW}",
     sqlite3.SQLITE_NOTADB: f"it is damaged, or no database; {_ANEW}",
 }
@@ -39,9 +48,9 @@ def database_of(state: Path) -> Path:
 
 
 def require_usable(state: Path, *, whole: bool = False) -> None:
-    """Raises EngineUnavailable, with what to do, where the server cannot use its database; `whole` reads all of it.
+    """Raises EngineUnavailable, EngineBroken, with what to do, where the server cannot use its database.
 
-    One that is not there yet is made by the server.
+    `whole` reads all of it. One that is not there yet is made by the server.
     """
     file = database_of(state)
     try:
@@ -56,13 +65,15 @@ def require_usable(state: Path, *, whole: bool = False) -> None:
             damage = database.execute("PRAGMA quick_check(1)").fetchone()[0] if whole else "ok"
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BROKEN:
+            raise EngineBroken(f"Prefect's database {file}: {_BROKEN[code]}") from error
         raise EngineUnavailable(f"Prefect's database {file}: {_WORDS.get(code, error)}") from error
     except OSError as error:
         raise EngineUnavailable(f"Prefect's database {file}: {error.strerror or error}") from error
     if damage != "ok":
-        raise EngineUnavailable(f"Prefect's database {file}: {_WORDS[sqlite3.SQLITE_CORRUPT]}")
+        raise EngineBroken(f"Prefect's database {file}: {_BROKEN[sqlite3.SQLITE_CORRUPT]}")
     if version is not None and not _is_known(version):
-        raise EngineUnavailable(
+        raise EngineBroken(
             f"Prefect's database {file}: was written by a newer Prefect (version {version}); use that one, or {_ANEW}"
         )
 

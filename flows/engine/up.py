@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from converter.errors import Refused
 from flows.engine import prefect_database
 from flows.engine.children import Child, python, with_environment
+from flows.engine.databases import DatabaseWatch
 from flows.engine.forked import SOCKET as TEMPLATE_SOCKET
 from flows.engine.forked import Entry, is_listening, sockets
 from flows.engine.guard import Guard
-from flows.engine.ledger_watch import LedgerWatch
 from flows.engine.logs import keep_small
 from flows.engine.names import (
     CONTROL_LIMIT,
@@ -124,7 +124,7 @@ class Service:
 
     def _run(self, engine: Engine) -> int:
         metrics = self._metrics(engine)
-        watch = LedgerWatch(engine, self.settings.ledger_url, self.say, self.settings.schedule.scan_seconds)
+        watch = self._watch(engine)
         try:
             self._start()
             watch.start()
@@ -155,6 +155,11 @@ class Service:
             self.guard.dismiss()
             metrics()
         return INTERRUPTED if self.until_empty else 0
+
+    def _watch(self, engine: Engine) -> DatabaseWatch:
+        own = self.settings.state if self.settings.prefect_api is None else None
+        every = self.settings.schedule.scan_seconds
+        return DatabaseWatch(engine, self.settings.ledger_url, own, self.say, every)
 
     def _tell(self, news: News) -> None:
         try:

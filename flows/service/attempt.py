@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -35,8 +36,9 @@ from flows.service.places import first_seen, root_of, stands
 from flows.service.process import this_process
 from flows.service.putting import kept_at, put_away_slide
 from flows.settings import Settings
-from flows.watching.look import as_path
+from flows.watching.look import FolderUnavailable, as_path
 from flows.watching.members import changed_files, other_files
+from flows.watching.mounted import away as folder_away
 
 log = logging.getLogger("slidemill.attempt")
 
@@ -140,9 +142,22 @@ def _members(this: _Attempt) -> list[Path] | None:
         changed = patiently(lambda: other_files(this.engine, this.row, members), _LEDGER_S)
     if changed is None:
         return members
-    reason = changed
+    reason, why = changed, _folder_away(this)
+    if why is not None:
+        raise FolderUnavailable(why)
     patiently(lambda: outcomes.superseded(this.engine, this.ticket, reason, gone=_is_gone(this)), _LEDGER_S)
     return None
+
+
+def _folder_away(this: _Attempt) -> str | None:
+    """Why nobody can tell whether the slide is still there: its folder is not. None where somebody can."""
+    root = Path(this.row.root)
+
+    def asked() -> str | None:
+        with this.engine.connect() as connection:
+            return folder_away(connection, this.row.folder, root)
+
+    return None if os.path.lexists(this.path) else patiently(asked, _LEDGER_S)
 
 
 def _is_gone(this: _Attempt) -> bool:
@@ -234,15 +249,16 @@ def _failed(this: _Attempt, error: Exception) -> None:
         return
     known = error if isinstance(error, KNOWN) else unexpected(error)
     kind = getattr(known, "kind", "failed")
-    if kind in ("source_changed", "incomplete"):
+    why = _folder_away(this)
+    if why is None and kind in ("source_changed", "incomplete"):
         outcomes.superseded(this.engine, this.ticket, one_line(known), gone=_is_gone(this))
         return
     full = kind == "no_space" or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     # Busy: in an object store the claim of an attempt that died stands for two minutes more.
-    away = isinstance(error, Busy) or is_away(error) or kind == "network"
+    away = isinstance(error, Busy | FolderUnavailable) or is_away(error) or kind == "network" or why is not None
     elsewhere = full or away or getattr(error, "errno", None) in _STORAGE_AWAY
     retryable = elsewhere or bool(getattr(known, "retryable", False))
-    trouble = Trouble("no_space" if full else kind, one_line(known), retryable, counts=not elsewhere)
+    trouble = Trouble("no_space" if full else kind, why or one_line(known), retryable, counts=not elsewhere)
     with writing(this.engine) as connection:
         outcomes.failed(connection, this.ticket, trouble, this.patience)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 
 from flows.ledger.rows import SlideRow
 from flows.ledger.tables import files
-from flows.watching.look import Look, as_path, as_text, look
+from flows.watching.look import FolderUnavailable, Look, as_path, as_text, look
 from flows.watching.register import signature
 
 _PAGE = 1000
@@ -63,4 +63,6 @@ def _change(path: Path, seen: Look) -> str | None:
         now = look(path.stat(follow_symlinks=False))
     except FileNotFoundError:
         return f"{path.name} went away since it was found complete"
+    except OSError as error:
+        raise FolderUnavailable(f"{path}: cannot be looked at: {error.strerror or error}") from error
     return None if now == seen else f"{path.name} changed since it was found complete"

@@ -9,7 +9,8 @@ import logging
 import os
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -21,8 +22,9 @@ from flows.settings import Folder, Settings
 from flows.watching.asking import Asking, Found, Ledgered
 from flows.watching.compare import Change, Known, add, compare, record
 from flows.watching.jumps import Moment, last_moment, moment, undo_jump, was_set
-from flows.watching.look import FolderUnavailable
+from flows.watching.look import FolderUnavailable, Look
 from flows.watching.memory import FolderMemory, Glance, Memory, glance
+from flows.watching.mounted import away, note
 from flows.watching.probe import Prober
 from flows.watching.register import rule_of
 
@@ -100,11 +102,14 @@ def _scan_folder(this: _Pass, memory: FolderMemory, outside: Collection[str]) ->
     known, undecided = ({}, {}) if held else _read(this, memory)
     seen = memory.tree.look(folder, outside, undecided)
     this.found.files += len(seen)
+    _require_mounted(this, seen, undecided)
     if memory.idle and not memory.tree.changed:
         return
     if held:
         known, undecided = _read(this, memory)
     change = compare(seen, known)
+    if change.gone:
+        change = replace(change, gone=[path for path in change.gone if not memory.tree.hides(path)])
     memory.idle = not (change.new or change.changed or change.gone or undecided)
     memory.tree.changed = False  # where it is not idle, the next look compares anyway
     this.found.new += len(change.new)
@@ -120,6 +125,16 @@ def _scan_folder(this: _Pass, memory: FolderMemory, outside: Collection[str]) ->
         asking.decide(Ledgered(known, undecided, now), this.deadline)
 
 
+def _require_mounted(this: _Pass, seen: Mapping[str, Look], undecided: Mapping[str, Known]) -> None:
+    """Raises FolderUnavailable where what waits is not there because all of it is away."""
+    if seen or not undecided:
+        return
+    with this.engine.connect() as connection:
+        why = away(connection, this.folder.name, this.folder.path)
+    if why is not None:
+        raise FolderUnavailable(why)
+
+
 def _read(this: _Pass, memory: FolderMemory) -> tuple[Mapping[str, Known], Mapping[str, Known]]:
     with this.engine.connect() as connection:
         return memory.read(connection, this.folder.name)
@@ -131,6 +146,9 @@ def _record(this: _Pass, change: Change) -> None:
     with alone(this.engine) as connection:
         first = Change(dict(new[:_PAGE]), change.changed, change.gone)
         record(connection, this.folder.name, first, clock(connection))
+        if new:
+            with suppress(OSError):  # gone in this moment: the next look says so
+                note(connection, this.folder.name, this.folder.path)
     for start in range(_PAGE, len(new), _PAGE):
         with alone(this.engine) as connection:
             add(connection, this.folder.name, dict(new[start : start + _PAGE]), clock(connection))

@@ -15,6 +15,7 @@ noticed by turns, and from then on everything on that file system is listed at e
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -34,6 +35,8 @@ log = logging.getLogger("slidemill.scan")
 
 _STORE_METADATA = ("zarr.json", ".zattrs", ".zgroup")
 _GRAIN_S = 4.0
+_GONE = (errno.ENOENT, errno.ENOTDIR)
+"""What is said of an entry that is not there any more. Anything else (rights, a disk that fails) tells nothing of that."""
 _EVERY_S = 110.0
 """After this long every file of a folder is looked at again. With the time to the next look that is less than two minutes."""
 
@@ -73,6 +76,8 @@ class Tree:
     """Whether looks have found anything else than before since somebody set this to False."""
     _listings: dict[str, _Listing] = field(default_factory=dict[str, _Listing], init=False)
     _rule: object = field(default=None, init=False)
+    unreadable: set[str] = field(default_factory=set[str], init=False)
+    """Files, and folders (their text ends in /), that could not be looked at: whether they are gone, nobody can tell."""
     _silent: set[int] = field(default_factory=set[int], init=False)
     """File systems whose folders do not tell of changes."""
 
@@ -86,16 +91,25 @@ class Tree:
         if rule != self._rule:
             self.seen, self._listings, self._rule, self.changed = {}, {}, rule, True
         open_files = _by_folder(undecided)
+        before, self.unreadable = self.unreadable, set()
         pending, visited = [""], set[str]()
         while pending:
             below = pending.pop()
-            listing = self._visit(_Place(below, f"{root}/{as_path(below)}".rstrip("/") or "/", folder, closed), open_files)
+            directory = f"{root}/{as_path(below)}".rstrip("/") or "/"
+            listing = self._visit(_Place(below, directory, folder, closed, self.unreadable), open_files)
             if listing is not None:
                 visited.add(below)
                 pending.extend(listing.folders)
         for below in self._listings.keys() - visited:
-            self._forget(below)
+            if not self.hides(below):
+                self._forget(below)
+        for below in self.unreadable - before:
+            log.warning("%s/%s: cannot be looked at; what was in it is not taken for gone", folder.path, below)
         return self.seen
+
+    def hides(self, path: str) -> bool:
+        """Whether nobody can tell if a file or folder is still there."""
+        return any(path == closed or (closed.endswith("/") and path.startswith(closed)) for closed in self.unreadable)
 
     def _visit(self, place: _Place, open_files: Mapping[str, Collection[str]]) -> _Listing | None:
         stamp, before, now = _stamp(place), self._listings.get(place.below), time.monotonic()
@@ -174,6 +188,7 @@ class _Place(NamedTuple):
     directory: str
     folder: Folder
     closed: Collection[str]
+    unreadable: set[str]
 
 
 def _by_folder(paths: Iterable[str]) -> Mapping[str, Collection[str]]:
@@ -190,16 +205,22 @@ def _folder_of(path: str) -> str:
 
 
 def _stamp(place: _Place) -> _Stamp | None:
-    """None where it is no folder (any more). Raises FolderUnavailable for the watched folder."""
+    """None where it is no folder (any more), or is unreadable. Raises FolderUnavailable for the watched folder."""
     try:
         found = os.lstat(place.directory)
     except OSError as error:
-        if not place.below:
-            raise FolderUnavailable(f"{place.directory}: cannot be listed: {error.strerror or error}") from error
+        _refused(place, error)
         return None
     if place.below and not stat.S_ISDIR(found.st_mode):
         return None
     return _Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+
+
+def _refused(place: _Place, error: OSError) -> None:
+    if not place.below:
+        raise FolderUnavailable(f"{place.directory}: cannot be listed: {error.strerror or error}") from error
+    if error.errno not in _GONE:
+        place.unreadable.add(place.below)
 
 
 def _as_before(place: _Place, path: str, files: Mapping[str, Look]) -> bool:
@@ -240,8 +261,7 @@ def _entries(place: _Place, before: Mapping[str, Look]) -> tuple[dict[str, Look]
         with os.scandir(place.directory) as found:
             entries = list(found)
     except OSError as error:
-        if not place.below:
-            raise FolderUnavailable(f"{place.directory}: cannot be listed: {error.strerror or error}") from error
+        _refused(place, error)
         return None
     files, folders, plain = dict[str, Look](), set[str](), as_path(place.below)
     for entry in entries:
@@ -259,8 +279,10 @@ def _entries(place: _Place, before: Mapping[str, Look]) -> tuple[dict[str, Look]
                     files[as_text(path)] = store
                 else:
                     folders.add(as_text(f"{path}/"))
-        except OSError:
-            continue  # gone since it was listed
+        except OSError as error:
+            if error.errno not in _GONE:
+                place.unreadable.add(as_text(path))
+                files |= {} if known is None else {as_text(path): known}
     return files, frozenset(folders), len(entries)
 
 

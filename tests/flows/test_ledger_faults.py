@@ -17,11 +17,12 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError
 
 from flows.cli import run
-from flows.engine.ledger_watch import LedgerWatch
+from flows.engine.databases import DatabaseWatch
 from flows.ledger.database import LedgerBroken, LedgerUnavailable, connect, is_away
 from flows.ledger.faults import require_usable, told, try_writing
 from flows.ledger.migrate import migrate
 from flows.reports.metrics import serve_metrics
+from flows.service.dispatch import EngineUnavailable
 from tests.flows.parts import Bench, bench
 from tests.service.postgres import free_port
 
@@ -195,17 +196,17 @@ def test_full(here: Bench) -> None:
 
 
 @pytest.fixture
-def watched(here: Bench) -> Iterator[tuple[LedgerWatch, list[str], Bench]]:
+def watched(here: Bench) -> Iterator[tuple[DatabaseWatch, list[str], Bench]]:
     """A watch whose ledger was looked at long ago, what it said, and the bench."""
     engine, said = connect(here.settings.ledger_url, 0.1), list[str]()
     with engine.begin() as connection:
         connection.exec_driver_sql("insert into marks values ('scan', 5, null)")
-    yield LedgerWatch(engine, here.settings.ledger_url, said.append, 10.0), said, here
+    yield DatabaseWatch(engine, here.settings.ledger_url, here.settings.state, said.append, 10.0), said, here
     engine.dispose()
 
 
 def test_a_ledger_that_is_locked_meanwhile_is_told_once_and_its_return(
-    watched: tuple[LedgerWatch, list[str], Bench],
+    watched: tuple[DatabaseWatch, list[str], Bench],
 ) -> None:
     watch, said, here = watched
     other = sqlite3.connect(ledger(here), isolation_level=None)
@@ -226,7 +227,7 @@ def test_a_ledger_that_is_locked_meanwhile_is_told_once_and_its_return(
 
 @pytest.mark.parametrize("break_it", [noise, newer, a_text])
 def test_a_ledger_that_breaks_meanwhile_ends_the_service(
-    watched: tuple[LedgerWatch, list[str], Bench], break_it: Callable[[Path], None]
+    watched: tuple[DatabaseWatch, list[str], Bench], break_it: Callable[[Path], None]
 ) -> None:
     watch, _, here = watched
     watch.look()
@@ -238,7 +239,33 @@ def test_a_ledger_that_breaks_meanwhile_ends_the_service(
         watch.require_whole()
 
 
-def test_a_ledger_that_is_removed_meanwhile_ends_the_service(watched: tuple[LedgerWatch, list[str], Bench]) -> None:
+def test_a_database_of_prefect_that_is_locked_or_breaks_meanwhile(
+    watched: tuple[DatabaseWatch, list[str], Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, said, here = watched
+    monkeypatch.setattr("flows.engine.prefect_database._BUSY_S", 0.1)
+    file = here.settings.state / "prefect" / "prefect.db"
+    file.parent.mkdir()
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("CREATE TABLE log (words TEXT)")
+    other.execute("BEGIN EXCLUSIVE")
+    watch.look()
+    watch.look()
+    assert len(said) == 1
+    assert said[0].startswith("Prefect's database")
+    assert "another program has it locked" in said[0]
+    other.execute("ROLLBACK")
+    other.close()
+    watch.look()
+    watch.require_whole()
+    assert said[1:] == ["Prefect's database works again"]
+    a_text(file)
+    watch.look()
+    with pytest.raises(EngineUnavailable, match="is damaged"):
+        watch.require_whole()
+
+
+def test_a_ledger_that_is_removed_meanwhile_ends_the_service(watched: tuple[DatabaseWatch, list[str], Bench]) -> None:
     watch, _, here = watched
     watch.engine.dispose()
     ledger(here).unlink()
