@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ Away = Callable[[Bench], Any]
 
 
 @contextmanager
-def an_empty_place(here: Bench) -> Iterator[None]:
+def an_empty_place(here: Bench) -> Generator[None]:
     """As where a share is not mounted."""
     away = here.place / "away"
     here.folder.rename(away)
@@ -35,7 +35,7 @@ def an_empty_place(here: Bench) -> Iterator[None]:
 
 
 @contextmanager
-def no_place(here: Bench) -> Iterator[None]:
+def no_place(here: Bench) -> Generator[None]:
     """As under an automounter."""
     away = here.place / "away"
     here.folder.rename(away)
@@ -44,7 +44,7 @@ def no_place(here: Bench) -> Iterator[None]:
 
 
 @contextmanager
-def not_mounted(here: Bench) -> Iterator[None]:
+def not_mounted(here: Bench) -> Generator[None]:
     """The real thing: the folder is a mount, which is taken away and comes back."""
     subprocess.run(["umount", "-l", str(here.folder)], check=True)
     yield
