@@ -64,7 +64,7 @@ def submit_command(words: Sequence[str], out: str, call: Call, config: Path | No
     """Queue all that the words name to the service; the exit code."""
     from flows.commands.service import submit
 
-    require_output(out)
+    _check_name(out)
     named = slides_of(words, replace(call.choice, out=_real(out)))
     codes = submit(jobs_of(named, out, words), (call.options, config), call.manner.as_json)
     if call.manner.as_json and named.trees:
@@ -102,23 +102,31 @@ def _real(out: str) -> str | None:
 
 def check_output(out: str) -> None:
     """Raises OptionError where the output is none, before any slide is opened; OutputFailed where it cannot be written."""
-    require_output(out)
+    _check_name(out)
     place = location(out)
     if not isinstance(place, Path):
         return
     above = place.parent if is_store_name(place) else place
-    if not is_store_name(place) and not is_folder(place) and place.name.lower().endswith(_file_suffixes()):
-        store = place.name.partition(".")[0] or "x"
-        raise OptionError(
-            f"output {out}: outputs are OME-Zarr, and this is the name of another file; "
-            f"give a folder, or a store such as {store}.ome.zarr"
-        )
     while not os.path.lexists(above) and above != above.parent:
         above = above.parent
     if not is_folder(above):
         raise OptionError(f"output {out}: {above} is a file, not a folder; give a folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise OutputFailed(f"output {out}: {above} cannot be written; check its permissions")
+
+
+def _check_name(out: str) -> None:
+    """Raises OptionError for a name that is none of an output, wherever it would be written."""
+    require_output(out)
+    place = location(out)
+    if not isinstance(place, Path):
+        return
+    if not is_store_name(place) and not is_folder(place) and place.name.lower().endswith(_file_suffixes()):
+        store = place.name.partition(".")[0] or "x"
+        raise OptionError(
+            f"output {out}: outputs are OME-Zarr, and this is the name of another file; "
+            f"give a folder, or a store such as {store}.ome.zarr"
+        )
 
 
 def _file_suffixes() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from converter.errors import OutputFailed
 from flows.commands.text import failure_line, shown
 from flows.outcome import error_json, exit_code, interrupted
 
@@ -35,8 +36,13 @@ class Manner:
 def put(text: str, stream: TextIO | None = None) -> None:
     """A line, on standard output where no stream is given; it is there when this returns."""
     into = sys.stdout if stream is None else stream
-    into.write(f"{text}\n")
-    into.flush()
+    try:
+        into.write(f"{text}\n")
+        into.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(f"what is to be printed cannot be written: {error.strerror or error}") from error
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -109,6 +109,7 @@ def watch(
 
 def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool) -> list[int]:
     """`convert --submit`: queue slides, before what folders bring. Prints an object a slide; an exit code a slide."""
+    from flows.commands.printing import put
     from flows.commands.text import failure_line
     from flows.outcome import KNOWN, error_json, exit_code
     from flows.service import orders
@@ -128,7 +129,10 @@ def submit(work: Sequence[Job], how: tuple[Options, Path | None], as_json: bool)
             except KNOWN as error:
                 codes[i] = exit_code(error)
                 value = {"path": str(job.slide), "status": "failed", "error": error_json(error)}
-                show(as_json, value, [failure_line(job.slide, value["error"]["message"])])
+                if as_json:
+                    show(as_json, value, [])
+                else:
+                    put(failure_line(job.slide, value["error"]["message"]), sys.stderr)
     return codes
 
 

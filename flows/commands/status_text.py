@@ -73,7 +73,7 @@ def _pace(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"last hour: {counted(hour['slides_last_hour'], 'slide')}, {size(hour['bytes_last_hour'])}{rate}"
     if found["oldest_waiting_s"] is not None:
         yield f"oldest in the queue: {found['oldest_waiting_s']:.0f} s"
-    if found["empty_in_s"]:
+    if found["empty_in_s"] and not found["stopped"]:
         yield f"at this rate the queue is empty in {_span(found['empty_in_s'])}"
     for place in found["room"]:
         yield f"free: {place['free'] / 1e9:.1f} GB at {place['path']}"

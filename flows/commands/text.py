@@ -10,7 +10,7 @@ from typing import Any
 def inspection_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A slide in a few lines."""
     room = "size unknown" if found["bytes"] is None else size(found["bytes"])
-    yield f"{found['path']}: {found['driver']}, {room}, {counted(len(found['files']), 'file')}"
+    yield f"{shown(found['path'])}: {found['driver']}, {room}, {counted(len(found['files']), 'file')}"
     for scene in found["scenes"]:
         yield from _scene_lines(scene)
     for image in found["associated"]:
@@ -35,7 +35,7 @@ def _scene_lines(scene: Mapping[str, Any]) -> Iterator[str]:
 
 def plan_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A plan in a few lines."""
-    yield f"{found['path']}: OME-Zarr {found['ome_zarr']}, layout {found['layout']}"
+    yield f"{shown(found['path'])}: OME-Zarr {found['ome_zarr']}, layout {found['layout']}"
     for scene in found["scenes"]:
         yield f"  scene {scene['index']} {scene['name']!r}"
         for level in scene["levels"]:
@@ -124,7 +124,7 @@ def links_line(links: int) -> str:
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A verification in a few lines."""
     verdict = "ok" if found["ok"] else "NOT OK"
-    yield f"{found['store']}: {verdict}, {counted(found['checks'], 'check')} ({found['depth']})"
+    yield f"{shown(found['store'])}: {verdict}, {counted(found['checks'], 'check')} ({found['depth']})"
     if found["source"] is not None:
         yield f"  compared with the slide: {found['source']['compared_pixels']}, {found['source']['different']} different"
     for violation, times in Counter(found["violations"]).items():

@@ -112,6 +112,41 @@ def test_verify_names_no_classes(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "1 check (quick)" in found
 
 
+@pytest.mark.parametrize("command", ["inspect", "plan"])
+def test_a_name_with_a_line_break_stays_on_its_line(
+    slide: Path, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "line\nbreak.svs"
+    path.write_bytes(slide.read_bytes())
+    assert run([command, str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/line\\nbreak.svs: ")
+
+
+def test_output_that_cannot_be_printed(slide: Path, tmp_path: Path) -> None:
+    """The disk of a log is full."""
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no such device here")
+    command = [sys.executable, "-m", "flows.cli", "inspect", str(slide)]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 6
+    assert "cannot be written: No space left on device" in ended.stderr
+    assert "report it" not in ended.stderr
+
+
+def test_what_is_queued_by_hand_is_checked_as_what_is_converted(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.toml").write_text(f'state = "{tmp_path}/state"\n')
+    more = ["--submit", "--config", str(tmp_path / "s.toml")]
+    assert run(["convert", str(slide), "-o", "x.tiff", *more]) == 2
+    assert "name of another file" in capsys.readouterr().err
+    assert run(["convert", str(slide), str(tmp_path / "none.svs"), "-o", str(tmp_path / "out"), *more]) == 1
+    out, err = capsys.readouterr()
+    assert (out.count("queued as"), len(out.splitlines())) == (1, 1)
+    assert "none.svs: failed: no such file" in err
+
+
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("suffix", ["jp2", "jpg", "png"])
 def test_pictures_that_are_cut_short(tmp_path: Path, suffix: str, keep: float, capsys: pytest.CaptureFixture[str]) -> None:
