@@ -174,6 +174,9 @@ def _become(request: Request, streams: list[int], parent: int) -> None:
 
 
 def _engine(arguments: Sequence[str]) -> int:
+    from flows.engine.suspension import unobserved
+
+    unobserved()
     sys.argv = ["prefect.engine", *arguments]
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
     return 0

@@ -9,12 +9,9 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 
 import anyio.abc
 import httpx
-import prefect.flow_engine
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort, ObjectNotFound, Pause
 from prefect.flow_engine import load_flow, run_flow
@@ -73,22 +70,6 @@ class ThreadWorker(ProcessWorker):
             if now.state_type in (StateType.CANCELLING, StateType.CANCELLED):
                 stop.set()
                 return
-
-
-def unobserved() -> None:
-    """Let no run of this process be watched for a suspension, by a thread that wakes five times a second.
-
-    Nothing is lost: a suspension takes effect where a flow begins a task, and these have none.
-    """
-    if hasattr(prefect.flow_engine, "observe_flow_run_suspension"):
-        prefect.flow_engine.observe_flow_run_suspension = _unobserved  # pyright: ignore[reportPrivateImportUsage]
-    else:
-        log.warning("Prefect's engine has another shape in this version: runs are watched as often as it likes")
-
-
-@contextmanager
-def _unobserved(*_: object) -> Generator[None]:
-    yield
 
 
 def _run(flow_run: FlowRun) -> int:

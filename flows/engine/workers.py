@@ -16,7 +16,8 @@ from prefect.workers.process import ProcessWorker
 from flows.engine.keeper import keep
 from flows.engine.names import CONTROL_POOL
 from flows.engine.poke import listener, poke
-from flows.engine.threads import ThreadWorker, unobserved
+from flows.engine.suspension import unobserved
+from flows.engine.threads import ThreadWorker
 
 _TOGETHER_S = 0.05
 

@@ -22,7 +22,7 @@ class Handler(logging.Handler):
     def emit(self, record): said.append(record.getMessage())
 logging.getLogger("slidemill").addHandler(Handler())
 from flows.engine.resting import rest
-from flows.engine.threads import unobserved
+from flows.engine.suspension import unobserved
 rest(); unobserved()
 assert not said, said
 """
