@@ -31,12 +31,14 @@ config = typer.Typer(help="Settings of the service.", no_args_is_help=True)
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of the service."""
-    from flows.commands import auditing, pausing
+    from flows.commands import accounting, auditing, backing_up, pausing
 
     for command in (up, watch, status, retry, cancel, metrics):
         app.command()(command)
     pausing.add_to(app)
     auditing.add_to(app)
+    accounting.add_to(app)
+    backing_up.add_to(app)
     app.command("list")(list_slides)
     app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(worker)
     app.add_typer(quarantine, name="quarantine")

@@ -150,7 +150,7 @@ class Tree:
 
     def _became_store(self, place: _Place) -> bool:
         """Whether this was a folder like others and is a store now: then it is an entry of the folder above."""
-        store = _store(Path(place.directory))
+        store = store_look(Path(place.directory))
         above = _folder_of(place.below[:-1])
         before = self._listings.get(above)
         if store is None or before is None:
@@ -232,7 +232,7 @@ def _as_before(place: _Place, path: str, files: Mapping[str, Look]) -> bool:
     except OSError:
         return before is None
     if stat.S_ISDIR(found.st_mode):
-        return _store(Path(place.directory, name)) == before
+        return store_look(Path(place.directory, name)) == before
     return before is None or look(found) == before
 
 
@@ -274,7 +274,7 @@ def _entries(place: _Place, before: Mapping[str, Look]) -> tuple[dict[str, Look]
                 now = look(entry.stat(follow_symlinks=False))
                 files[as_text(path)] = known if known is not None and known == now else now
             elif entry.is_dir(follow_symlinks=False) and entry.path not in place.closed:
-                store = _store(Path(entry.path)) if path.endswith(".zarr") else None
+                store = store_look(Path(entry.path)) if path.endswith(".zarr") else None
                 if store is not None:
                     files[as_text(path)] = store
                 else:
@@ -290,7 +290,8 @@ def _passed_over(folder: Folder, name: str, path: str) -> bool:
     return name.startswith(".") or name.endswith(UNFINISHED) or any(fnmatch(path, glob) for glob in folder.exclude)
 
 
-def _store(folder: Path) -> Look | None:
+def store_look(folder: Path) -> Look | None:
+    """The look of a Zarr store, by its metadata; None where the folder is none."""
     for name in _STORE_METADATA:
         try:
             return look((folder / name).stat())
