@@ -281,8 +281,8 @@ def metrics(
     chosen = port or _settings(path).metrics_port
     if chosen is None:
         raise OptionError("metrics: give --port, or metrics_port in the settings")
-    with opened(path) as (_, engine):
-        stop = serve_metrics(engine, chosen, address)
+    with opened(path) as (settings, engine):
+        stop = serve_metrics(engine, chosen, address, [folder.name for folder in settings.folders])
         print(f"slidemill: metrics at http://{address}:{chosen}/metrics", file=sys.stderr, flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
         stop()

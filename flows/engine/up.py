@@ -347,7 +347,7 @@ class Service:
 def only_one(state: Path) -> Generator[None]:
     """Hold the lock of the state folder; the system lets go of it however this process ends."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         opened = (state / "up.lock").open("w")
     except OSError as error:
         raise LedgerUnavailable(f"state {state}: cannot be written: {error.strerror or error}") from error

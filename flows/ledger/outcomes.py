@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from flows.ledger.attempts import Ticket, leave, take_copies
 from flows.ledger.database import clock, writing
+from flows.ledger.failures import count_failure
 from flows.ledger.rows import SlideRow, slide_by_id
 from flows.ledger.tables import State, files
 
@@ -50,12 +51,18 @@ def failed(connection: Connection, ticket: Ticket, trouble: Trouble, patience: P
     if not trouble.retryable or failures >= patience.attempts:
         times = f" (attempt {failures} of {patience.attempts})" if trouble.retryable else ""
         said["reason"] = f"{trouble.message}{times}"
-        return _left(connection, ticket, State.QUARANTINED, finished=now, **said)
+        return _counted(connection, row, trouble, _left(connection, ticket, State.QUARANTINED, finished=now, **said))
     if trouble.counts:
         wait = patience.wait(failures)
     else:  # a disk or a server that is away comes back for all slides at once: they do not wait long after it
         wait = min(patience.wait(row.attempt - row.failures), _LONGEST_WAIT_FOR_OTHERS_S)
-    return _left(connection, ticket, State.FAILED, not_before=now + wait, **said)
+    return _counted(connection, row, trouble, _left(connection, ticket, State.FAILED, not_before=now + wait, **said))
+
+
+def _counted(connection: Connection, row: SlideRow, trouble: Trouble, left: State | None) -> State | None:
+    if left is not None:
+        count_failure(connection, row.folder, trouble.kind)
+    return left
 
 
 def _left(connection: Connection, ticket: Ticket, state: State, **values: object) -> State | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from flows.ledger import checks
 from flows.ledger.database import clock
+from flows.ledger.failures import KINDS, failure_counts
 from flows.ledger.rows import counts, marked
 from flows.ledger.tables import State, slides
 
@@ -23,10 +24,13 @@ _WAITING = (State.READY, State.SUBMITTED, State.FAILED)
 
 
 class LedgerMetrics(Collector):
-    """Collects from a ledger; where that is away, only `slidemill_ledger_up 0`."""
+    """Collects from a ledger; where that is away, only `slidemill_ledger_up 0`.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Totals of each folder are there from the start, at 0: who asks for the growth of a number that appears sees none.
+    """
+
+    def __init__(self, engine: Engine, folders: Collection[str] = ()) -> None:
+        self._engine, self._folders = engine, frozenset(folders)
 
     def describe(self) -> list[Metric]:
         """Nothing in advance: registering must not need the database."""
@@ -38,7 +42,9 @@ class LedgerMetrics(Collector):
         up = GaugeMetricFamily("slidemill_ledger_up", "Whether the ledger answers.")
         try:
             with self._engine.connect() as connection:
-                found = [*_slides(connection), *_work(connection), *_ages(connection), *_stores(connection)]
+                here = self._folders | set(connection.execute(select(slides.c.folder).distinct()).scalars())
+                found = [*_slides(connection), *_failures(connection, here), *_work(connection, here)]
+                found += [*_ages(connection), *_stores(connection)]
             up.add_metric([], 1)
         except DBAPIError as error:
             log.debug("the ledger cannot be asked: %s", type(error).__name__)
@@ -59,13 +65,19 @@ def _slides(connection: Connection) -> Iterator[Metric]:
     for kind, count in connection.execute(query).tuples():
         failures.add_metric([kind or "unknown"], count)
     yield failures
-    total = CounterMetricFamily("slidemill_failed_attempts", "Attempts that failed.", labels=["folder"])
-    for folder, count in connection.execute(select(c.folder, func.sum(c.failures)).group_by(c.folder)).tuples():
-        total.add_metric([folder], float(count or 0))
+
+
+def _failures(connection: Connection, folders: Collection[str]) -> Iterator[Metric]:
+    total = CounterMetricFamily("slidemill_failed_attempts", "Attempts that failed.", labels=["folder", "kind"])
+    found = failure_counts(connection)
+    for folder in sorted({*folders, *found}):
+        kinds = dict.fromkeys(KINDS, 0) | dict(found.get(folder, {}))
+        for kind, count in sorted(kinds.items()):
+            total.add_metric([folder, kind], count)
     yield total
 
 
-def _work(connection: Connection) -> Iterator[Metric]:
+def _work(connection: Connection, folders: Collection[str]) -> Iterator[Metric]:
     """Totals of converted slides; they fall only where rows are removed from the ledger."""
     c = slides.c
     done = c.state == State.DONE
@@ -74,7 +86,9 @@ def _work(connection: Connection) -> Iterator[Metric]:
     converted = CounterMetricFamily("slidemill_converted_slides", "Slides converted.", labels=["folder"])
     read = CounterMetricFamily("slidemill_converted_bytes", "Bytes of the slides converted.", labels=["folder"])
     spent = CounterMetricFamily("slidemill_conversion_seconds", "Seconds from start to published.", labels=["folder"])
-    for folder, count, size, took in connection.execute(query).tuples():
+    sums = {folder: rest for folder, *rest in connection.execute(query).tuples()}
+    for folder in sorted(folders):
+        count, size, took = sums.get(folder, (0, 0, 0.0))
         converted.add_metric([folder], count)
         read.add_metric([folder], float(size or 0))
         spent.add_metric([folder], float(took or 0.0))
@@ -108,10 +122,10 @@ def _stores(connection: Connection) -> Iterator[Metric]:
         yield GaugeMetricFamily("slidemill_oldest_store_look_seconds", text, value=found.oldest)
 
 
-def serve_metrics(engine: Engine, port: int, address: str = "127.0.0.1") -> Callable[[], None]:
+def serve_metrics(engine: Engine, port: int, address: str = "127.0.0.1", folders: Collection[str] = ()) -> Callable[[], None]:
     """Serve the metrics on a thread. Returns what stops it. Raises OSError where the port is taken."""
     registry = CollectorRegistry()
-    registry.register(LedgerMetrics(engine))
+    registry.register(LedgerMetrics(engine, folders))
     server: WSGIServer
     server, thread = start_http_server(port, address, registry)
 
