@@ -6,6 +6,8 @@ Requests that name another host than this machine are refused: a page of the int
 
 from __future__ import annotations
 
+import os
+
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from flows.engine.origins import OwnPages
@@ -22,6 +24,7 @@ def serve(port: int) -> None:
     from prefect.logging.configuration import setup_logging
     from prefect.server.api.server import create_app
 
+    os.umask(0o077)  # its database names no slide, but runs, and errors that may
     setup_logging()
     tame()
     rest()

@@ -34,6 +34,7 @@ from flows.engine.names import (
     SERVER_ONLY,
     SLIDE_POOL,
 )
+from flows.engine.private import keep_private
 from flows.engine.server import (
     ServerEnded,
     access,
@@ -110,6 +111,7 @@ class Service:
         """
         with only_one(self.settings.state):
             self.begin()
+            keep_private(self.settings)
             url = self.settings.ledger_url
             engine = connect(url, _BUSY_S)
             try:
@@ -175,7 +177,7 @@ class Service:
         from flows.reports.metrics import serve_metrics
 
         try:
-            return serve_metrics(engine, port)
+            return serve_metrics(engine, port, folders=[folder.name for folder in self.settings.folders])
         except OSError as error:
             raise Refused(f"metrics_port {port}: {error.strerror or error}; choose another") from error
 
