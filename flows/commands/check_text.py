@@ -9,31 +9,33 @@ from typing import Any
 
 from flows.reports.health import free_bytes
 from flows.settings import Folder, Settings
+from flows.share import Share
 
 
 def details(settings: Settings) -> list[dict[str, Any]]:
     """Of each folder: its rules that are not at their defaults, its options, rights and room of its places."""
-    return [_detail(folder) for folder in settings.folders]
+    return [_detail(folder, settings) for folder in settings.folders]
 
 
-def _detail(folder: Folder) -> dict[str, Any]:
+def _detail(folder: Folder, settings: Settings) -> dict[str, Any]:
     places = {"path": str(folder.path), "output": folder.output}
     places |= {} if folder.move_to is None else {"move_to": str(folder.move_to)}
     stated = folder.model_dump(mode="json", exclude_unset=True, exclude={"name", "options", *places})
     return {
         "name": folder.name,
-        "places": {word: _place(place) for word, place in places.items()},
+        "places": {word: _place(place, settings.share_of(place)) for word, place in places.items()},
         "rules": stated,
         "options": folder.bound().model_dump(mode="json", exclude_defaults=True),
     }
 
 
-def _place(place: str) -> dict[str, Any]:
+def _place(place: str, share: Share | None) -> dict[str, Any]:
+    limit = None if share is None else share.mb_per_second
     if "://" in place:
-        return {"path": place, "rights": None, "free": None}
+        return {"path": place, "rights": None, "free": None, "mb_per_second": limit}
     path = Path(place)
     rights = "".join(word for word, right in (("r", os.R_OK), ("w", os.W_OK), ("x", os.X_OK)) if os.access(path, right))
-    return {"path": place, "rights": rights if path.exists() else None, "free": free_bytes(path)}
+    return {"path": place, "rights": rights if path.exists() else None, "free": free_bytes(path), "mb_per_second": limit}
 
 
 def check_lines(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -52,7 +54,9 @@ def _plain(value: Any) -> str:
 
 
 def _remarks(place: Mapping[str, Any]) -> str:
+    limit = "" if place["mb_per_second"] is None else f"at most {place['mb_per_second']:g} MB/s"
     if place["path"].partition("://")[1]:
-        return ""
+        return f" ({limit})" if limit else ""
     rights = "is not there yet" if place["rights"] is None else f"rights {place['rights'] or 'none'}"
-    return f" ({rights}{'' if place['free'] is None else f', {place["free"] / 1e9:.1f} GB free'})"
+    room = None if place["free"] is None else f"{place['free'] / 1e9:.1f} GB free"
+    return f" ({', '.join(part for part in (rights, room, limit) if part)})"

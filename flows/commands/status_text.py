@@ -75,6 +75,8 @@ def _pace(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"oldest in the queue: {found['oldest_waiting_s']:.0f} s"
     if found["empty_in_s"] and not found["stopped"]:
         yield f"at this rate the queue is empty in {_span(found['empty_in_s'])}"
+    for share in found["shares"]:
+        yield f"read and written on {share['path'][0]}: at most {share['mb_per_second']:g} MB/s"
     for place in found["room"]:
         yield f"free: {place['free'] / 1e9:.1f} GB at {place['path']}"
     yield ""

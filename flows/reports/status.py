@@ -41,6 +41,7 @@ def status(engine: Engine, settings: Settings) -> dict[str, Any]:
             "paused": {"all": shut.paused.everything, "folders": sorted(shut.paused.folders)},
             "asleep": sorted(shut.asleep),
             "room": room(settings),
+            "shares": [share.model_dump(mode="json") for share in settings.shares],
             "counts": _counts(by_state),
             "states": {str(state): by_state.get(state, 0) for state in State},
             "running": [_running(row, now) for row in running],

@@ -19,6 +19,7 @@ from converter.errors import Cancelled
 from converter.pace import bytes_read, open_paced
 from drivers import open_slide
 from flows import pace as pace_file
+from flows.cli import run
 from flows.ledger.attempts import Ticket
 from flows.ledger.tables import State
 from flows.pace import Pace
@@ -241,3 +242,16 @@ def test_an_older_ticket_is_divided(here: Bench, slide: Path) -> None:
     assert both.reading is not None
     assert both.reading.machines == 2
     assert both.writing is None
+
+
+def test_limits_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shares = f'{{path = "{tmp_path}/in", mb_per_second = 1.5}}, {{path = "{tmp_path}/typing-error", mb_per_second = 2}}'
+    here = bench(tmp_path, rest=f"shares = [{shares}]\n")
+    here.close()
+    monkeypatch.setenv("SLIDEMILL_CONFIG", str(tmp_path / "slidemill.toml"))
+    assert run(["status"]) == 0
+    assert f"read and written on {tmp_path}/in: at most 1.5 MB/s" in capsys.readouterr().out
+    assert run(["config", "check"]) == 2
+    out = capsys.readouterr().out
+    assert "GB free, at most 1.5 MB/s)" in out
+    assert f"nothing that is watched or written lies on {tmp_path}/typing-error" in out
