@@ -92,8 +92,10 @@ class Pace:
                 file.write(_TIME.pack(until))
                 return until
         except OSError as error:
-            log.warning("%s: bytes are counted for this process alone: %s", self.share.path[0], error.strerror or error)
+            why = error.strerror or error
         with self._lock:
+            if not self._until:  # told once
+                log.warning("%s: bytes are counted for this process alone: %s", self.share.path[0], why)
             self._until = max(self._until, monotonic()) + took
             return self._until
 
