@@ -131,7 +131,7 @@ def _throughput(connection: Connection, now: float) -> dict[str, Any]:
     c = slides.c
     sums = (func.count(), func.coalesce(func.sum(c.bytes), 0), func.min(c.started))
     number, size, begun = connection.execute(select(*sums).where(c.state == State.DONE, c.finished > now - _HOUR)).one()
-    rate = None if begun is None or now <= begun else round(size / (now - begun), 1)
+    rate = None if begun is None or now <= begun else round(int(size) / (now - begun), 1)  # PostgreSQL sums to Decimal
     return {"slides_last_hour": int(number), "bytes_last_hour": int(size), "bytes_per_s": rate}
 
 
@@ -140,7 +140,7 @@ def _empty_in(connection: Connection, rate: float | None, shut: Closed) -> float
     c = slides.c
     may = c.folder.not_in(shut.folders)
     here = c.state.in_((State.READY, State.SUBMITTED, State.RUNNING, State.FAILED))
-    left = connection.execute(select(func.coalesce(func.sum(c.bytes), 0)).where(here, may)).scalar_one()
+    left = int(connection.execute(select(func.coalesce(func.sum(c.bytes), 0)).where(here, may)).scalar_one())
     if shut.paused.everything or not rate:
         return 0.0 if not left else None
     return round(left / rate, 1)

@@ -17,6 +17,9 @@ from flows.service.places import missing, root_of, seen
 from flows.settings import Settings
 
 _PAGE = 500
+_AWAY = (Wrong.GONE, Wrong.UNKNOWN)
+_Row = tuple[str, int, str, str, str | None]
+"""Id, attempt, folder, output, what was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +29,6 @@ class _Store:
     folder: str
     output: str
     wrong: str | None
-
-    @property
-    def parent(self) -> str:
-        return self.output.rpartition("/")[0]
 
 
 @dataclass(slots=True)
@@ -46,16 +45,18 @@ def look_for_stores(engine: Engine, settings: Settings) -> int:
     Stores in object stores are left out: each would be a request.
     """
     roots, back = dict[Path, _Root](), list[_Store]()
-    for parent, stores in groupby(_stores(engine), lambda store: store.parent):
-        names = _names(parent)
-        for store in stores:
-            root = roots.setdefault(root_of(settings, store.folder, store.output), _Root())
-            if store.output.rpartition("/")[2] not in names:
-                root.missing.append(store)
+    for (parent, folder), stores in groupby(_rows(engine), lambda row: (row[3].rpartition("/")[0], row[2])):
+        names, begin, root = _names(parent), len(parent) + 1, _Root()
+        for row in stores:  # tens of thousands: nothing is made for those that are well
+            if row[3][begin:] not in names:
+                root.missing.append(_Store(*row))
                 continue
             root.there += 1
-            if store.wrong in (Wrong.GONE, Wrong.UNKNOWN):
-                back.append(store)
+            if row[4] in _AWAY:
+                back.append(_Store(*row))
+        whole = roots.setdefault(root_of(settings, folder, f"{parent}/x"), _Root())
+        whole.there += root.there
+        whole.missing += root.missing
     for place, root in roots.items():
         # A single store that was written where a disk is not mounted does not make its folder the one that was meant.
         if root.there and root.there >= len(root.missing):
@@ -69,13 +70,13 @@ def look_for_stores(engine: Engine, settings: Settings) -> int:
     return sum(len(root.missing) for root in roots.values())
 
 
-def _stores(engine: Engine) -> Iterator[_Store]:
+def _rows(engine: Engine) -> Iterator[_Row]:
     c = slides.c
     query = select(c.id, c.attempt, c.folder, c.output, checks.c.wrong).outerjoin(checks, OF_SLIDE)
     query = query.where(c.state == State.DONE, c.output.is_not(None)).order_by(c.output)
     with engine.connect() as connection:
         rows = connection.execution_options(yield_per=_PAGE).execute(query).tuples()
-        yield from (_Store(*row) for row in rows if "://" not in str(row[3]))
+        yield from (row for row in rows if "://" not in row[3])
 
 
 def _names(folder: str) -> frozenset[str]:

@@ -37,9 +37,9 @@ log = logging.getLogger("slidemill.recheck")
 RECHECK = "recheck"
 _LEAST_S = 60.0
 """Between two looks at names, and where nothing is due."""
-_CALM = 1000.0
+_CALM = 2000.0
 """A look at names is followed by a rest of so many times the processor time it took."""
-_SHARE = 300.0
+_SHARE = 600.0
 """Whoever looks into stores rests for so many times the processor time that took."""
 _VISIT = 64 << 20
 """Bytes of a store that are read before the next one has its turn."""
@@ -113,8 +113,8 @@ class Recheck:
 
     def step(self) -> float:
         """One look: at all names, or into one store. Returns how many seconds to rest."""
-        self._used = time.thread_time()
         rest = self._names()
+        self._used = time.thread_time()
         if self.settings.schedule.recheck_mb_per_second == 0:
             return rest
         row = self._next()
@@ -163,7 +163,7 @@ class Recheck:
                 with writing(self.engine) as connection:
                     checks.go_on(connection, row.id, row.attempt, reached[-1])
             raise
-        if finding.wrong is not None:
+        if finding.wrong is not None and finding.wrong != known.finding.wrong:
             log.warning("slide %s: its store is %s", row.id, finding.wrong)
         with writing(self.engine) as connection:
             checks.note(connection, Look(row.id, row.attempt, finding, goes_on=goes_on))
