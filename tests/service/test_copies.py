@@ -20,7 +20,7 @@ from tests.flows.parts import Bench, bench
 from tests.made.svs import MADE as SVS
 
 Made = Callable[[str, Callable[[Path], object]], Path]
-REST = "[limits]\nattempts = 2\n"
+REST = "[limits]\nattempts = 2\nsmall_bytes = 0\n"
 
 
 @pytest.fixture
