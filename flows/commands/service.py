@@ -47,7 +47,9 @@ def add_to(app: typer.Typer) -> None:
 
 def show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
     """Print what was found."""
-    text = json.dumps(value, ensure_ascii=True) if as_json else "\n".join(lines)
+    from flows.commands.text import shown
+
+    text = json.dumps(value, ensure_ascii=True) if as_json else "\n".join(map(shown, lines))
     print(text, flush=True)
 
 
@@ -147,10 +149,11 @@ def _serve(
 ) -> int:
     from converter.errors import OptionError
     from flows.commands.quickstart import findings, unusable
+    from flows.commands.text import shown
     from flows.engine.up import Service
 
     def say(text: str) -> None:
-        print(f"slidemill: {text}", file=sys.stderr, flush=True)
+        print(f"slidemill: {shown(text)}", file=sys.stderr, flush=True)
 
     found = findings(settings)
     fatal = unusable(settings) or (found if not settings.folders else [])

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from flows.commands.text import counted, size
+from flows.commands.text import counted, shown, size
 from flows.reports.stores import fault
 
 _STATES = ("waiting", "queued", "running", "done", "failed", "quarantined")
@@ -112,7 +113,7 @@ def _table(head: tuple[str, ...], rows: list[list[str]], width: int = 120) -> It
     for name in head:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(shown(cell)) for cell in row))  # a name is no markup, and moves no cursor
     text = StringIO()
     Console(file=text, width=width).print(table)
     yield from (line.rstrip() for line in text.getvalue().rstrip().splitlines())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli import run
 from flows.ledger.tables import State
 from flows.watching.look import as_path
 from tests.flows.parts import Bench, bench, submitted
@@ -74,3 +75,32 @@ def test_it_is_handed_out(here: Bench, slide: Path) -> None:
     here.scan(2)
     assert here.feed() == 1
     assert ticket.attempt == 1
+
+
+NASTY = [
+    "a[bold]b.svs",
+    "c[red].svs",
+    "nl\nx.svs",
+    "\x1b[2Jy.svs",
+    "\x9b31m.svs",
+    "\u202eg.svs",
+    "-rf.svs",
+    "\u2028l.svs",
+]
+
+
+@pytest.mark.parametrize("name", [*NASTY, ODD + ".svs", "x" * 251 + ".svs"])
+def test_a_name_is_shown_whole_on_one_line(here: Bench, slide: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is neither markup nor a command to the terminal."""
+    shutil.copy(slide, here.folder / name)
+    (here.folder / f"{name[:200]}.tif").write_bytes(slide.read_bytes()[:9000])
+    here.scan(2)
+    config = ["--config", str(here.place / "slidemill.toml")]
+    for command in (["list"], ["status"], ["quarantine", "list"]):
+        assert run([*command, *config]) == 0
+        said = capsys.readouterr().out
+        assert all(line.isprintable() for line in said.split("\n"))
+        row = next(row for row in here.rows() if (row.state == State.QUARANTINED) == (command != ["list"]))
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in row.path)
+        assert shown in said.replace("\n", "") or command == ["status"]
+        assert any(row.id in line for line in said.split("\n"))
