@@ -21,7 +21,15 @@ from flows.service.process import is_gone, pid_here, this_process
 from flows.service.reconcile import reconcile
 from tests.flows.parts import Bench, bench, submitted, touch
 
-REST = "[limits]\nretry_seconds = 0.1\nheartbeat_seconds = 0.05\nlease_seconds = 1\nattempts = 2\nhang_seconds = 5\n"
+REST = """
+[limits]
+small_bytes = 0
+retry_seconds = 0.1
+heartbeat_seconds = 0.05
+lease_seconds = 1
+attempts = 2
+hang_seconds = 5
+"""
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from converter.publishing import object_stage, publish, stage
 from flows.ledger import attempts
 from flows.ledger.attempts import Ticket
 from flows.ledger.tables import State
-from flows.service import attempt
+from flows.service import attempt, putting
 from flows.service.process import this_process
 from tests.flows.parts import Bench, bench, submitted
 from tests.flows.test_attempt import run
@@ -72,7 +72,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, beat: Callable
     monkeypatch.setattr(owner, name, step)
 
 
-LOCAL = ((stage, "_remove"), (publish.LocalPublishing, "settle"), (attempt, "put_away"), (attempt, "fingerprint"))
+LOCAL = ((stage, "_remove"), (publish.LocalPublishing, "settle"), (putting, "put_away"), (attempt, "fingerprint"))
 OBJECTS = (
     (object_stage.ObjectStage, "swap"),
     (object_stage.ObjectStage, "settle"),
