@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.printing import put
 from flows.commands.service import Config, Json, show
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ def backup(
     run = None if ledger is not None else _dump(settings.ledger_url, target)
     files = sorted(about["sha256"])
     if run is not None:
+        from flows.commands.printing import put
+
         put(f"slidemill: the ledger is in PostgreSQL and is not in {target}; run: {run}", sys.stderr)
     words = "settings" if ledger is None else f"{slides} slides in the ledger, and settings"
     show(

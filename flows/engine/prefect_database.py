@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def _version(database: sqlite3.Connection) -> str | None:
     return None if found is None else str(found[0])
 
 
+@cache
 def _is_known(version: str) -> bool:
     """Whether a migration of the Prefect that is installed names this version; True where nobody can tell."""
     spec = find_spec("prefect")
