@@ -53,6 +53,10 @@ class Unreachable(OutputFailed):
     kind = "network"
 
 
+class Unanswered(Unreachable):
+    """It gave no answer at all: what it was asked for may still be carried out."""
+
+
 class Denied(OutputFailed):
     """The object store refuses who asks: credentials, rights, region."""
 

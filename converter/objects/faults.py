@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from converter.errors import Denied, OutputFailed, Unreachable, Unusable
+from converter.errors import Denied, OutputFailed, Unanswered, Unreachable, Unusable
 from drivers.errors import Unreadable
 
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -68,9 +68,7 @@ def failure(where: str, error: BaseException) -> OutputFailed:
     if fault.config:
         return Unusable(f"{where}: the AWS settings of the environment make no client; {_ADVICE}")
     if fault.status is None:
-        return Unreachable(
-            f"{where}: the object store does not answer; check AWS_ENDPOINT_URL and the network, and try again"
-        )
+        return Unanswered(f"{where}: the object store does not answer; check AWS_ENDPOINT_URL and the network, and try again")
     if fault.transient:
         return Unreachable(f"{where}: {said} again and again; try again later")
     if fault.status == 501:

@@ -46,6 +46,8 @@ class Claim:
     """Whether a dead run had begun: what lies below the target without a root is its leftover, and nobody else's."""
     took_over: bool = False
     """Whether the claim was another run's, whose last requests may still be on their way."""
+    _over: bool = False
+    """Told in the claim: its run has ended, and what it sent may still arrive."""
     _etag: str = ""
     _beat: int = 0
     _renewed: float = 0.0
@@ -90,7 +92,7 @@ class Claim:
         return True
 
     async def _abandoned(self, holder: dict[str, Any], found: Found) -> bool:
-        if is_gone(holder):
+        if is_gone(holder) or holder.get("over") is True:
             return True
         # One of this machine that lives and does not renew is suspended: it gives up by itself when it wakes.
         probe = f"{self.folder}/{self.run}.now"  # its time of change is "now" by the clock that dated the claim
@@ -163,6 +165,13 @@ class Claim:
                     await self.client.delete([self.key])
             self._lost = self._lost or "it was released"
 
+    async def leave(self) -> None:
+        """Let the claim lie there for whoever comes next, at once: what this run sent may arrive after it was removed, and
+        is known as a leftover only by a claim. Raises Lost, OutputFailed."""
+        self._over = True
+        await self.confirm()
+        self._lost = "it was left"
+
     def _hold(self, etag: str | None, since: float | None = None) -> None:
         if etag is None:
             raise Unusable(f"{self.client.url}: the object store gives no ETags, which a claim needs")
@@ -177,6 +186,7 @@ class Claim:
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
             "beat": self._beat,
             "began": self.began,
+            "over": self._over,
         }
         return json.dumps(facts).encode()
 

@@ -96,9 +96,10 @@ class ObjectStage:
         del early  # everything is on its way at once
         data = b"".join(parts)
         entry = Entry(path, len(data), hashlib.sha256(data).hexdigest())
+        with self._lock:
+            self._sent.add(path)  # before it is on its way: whoever cleans up meanwhile removes it
         self._uploads.send(len(data), lambda: self._upload(entry, data))
         with self._lock:
-            self._sent.add(path)
             self.bytes_written += len(data)
             if listed:
                 self.entries.append(entry)
@@ -302,7 +303,8 @@ class ObjectStage:
                 await self._withdraw()
             if self.base != key_of(self.target):
                 await self._remove(self.base, await self.client.listing(self.base))
-        await self.claim.release()
+        late = self._uploads.may_come_late and not self._published
+        await (self.claim.leave() if late else self.claim.release())
 
     async def _withdraw(self) -> None:
         """Remove what this run wrote, unless a root is there that is not this run's: then the old store is still whole."""

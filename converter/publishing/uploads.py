@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from converter.errors import Cancelled
+from converter.errors import Cancelled, Unanswered
 from converter.objects.client import Client
 
 AT_ONCE = 8
@@ -53,6 +53,11 @@ class Uploads:
             await asyncio.wait(tasks, timeout=_GRACE_S)
             for task in tasks:
                 task.cancel()
+
+    @property
+    def may_come_late(self) -> bool:
+        """Whether the object store did not answer, and may carry out what it was asked for when it is back."""
+        return isinstance(self._failure, Unanswered)
 
     def _make_room(self, size: int) -> None:
         with self._room:

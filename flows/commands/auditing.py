@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands.service import Config, Json, opened, show
+from flows.commands.service import Config, Json, OfFolder, OfKind, opened, show
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -102,8 +102,8 @@ def again(
 def dismiss(
     slides: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Slides, or none with --folder.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All slides in quarantine.")] = False,
-    folder: Annotated[str | None, typer.Option(help="Of those, the ones of this folder.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Of those, the ones that failed so: `damaged`, ...")] = None,
+    folder: OfFolder = None,
+    kind: OfKind = None,
     path: Config = None,
     as_json: Json = False,
 ) -> int:

@@ -25,6 +25,8 @@ Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; default: SLIDEMILL_CONFIG, or slidemill.toml here.")
 ]
 Slide = Annotated[str, typer.Argument(metavar="ID", help="The slide's id in `list`, or its first characters.")]
+OfFolder = Annotated[str | None, typer.Option("--folder", help="Of those, the ones of this folder.")]
+OfKind = Annotated[str | None, typer.Option("--kind", help="Of those, the ones that failed so: `damaged`, ...")]
 quarantine = typer.Typer(help="Slides that are not tried again unless you say so.", no_args_is_help=True)
 config = typer.Typer(help="Settings of the service.", no_args_is_help=True)
 
@@ -238,8 +240,8 @@ def list_slides(
 def retry(
     slide: Annotated[str | None, typer.Argument(metavar="ID", help="A slide, or none with --all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All failed and quarantined slides.")] = False,
-    folder: Annotated[str | None, typer.Option(help="Of those, the ones of this folder.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Of those, the ones that failed so: `damaged`, ...")] = None,
+    folder: OfFolder = None,
+    kind: OfKind = None,
     path: Config = None,
     as_json: Json = False,
 ) -> int:

@@ -11,6 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from flows.ledger.sqlite_words import lasting, passing
 from flows.service.dispatch import EngineUnavailable
 
 
@@ -25,21 +26,8 @@ _ANEW = (
     "stop the service and move it away (with -wal and -shm); a new one is made, and no slide is lost, only the history "
     "of runs and blocks made on its pages"
 )
-_CLOSED = "it cannot be written; it must be a file, in a folder, that this user may write, on a disk that is not read-only"
-_LOCKED = "another program has it locked; end that (`fuser` names it)"
-_WORDS = {
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_READONLY: _CLOSED,
-    sqlite3.SQLITE_CANTOPEN: _CLOSED,
-    sqlite3.SQLITE_PERM: _CLOSED,
-    sqlite3.SQLITE_FULL: "its disk is full; make room there",
-    sqlite3.SQLITE_IOERR: "its disk fails, or has no room; see what the system says of it (`dmesg`)",
-}
-_BROKEN = {
-    sqlite3.SQLITE_CORRUPT: f"it is damaged; {_ANEW}",
-    sqlite3.SQLITE_NOTADB: f"it is damaged, or no database; {_ANEW}",
-}
+_WORDS = passing()
+_BROKEN = lasting(_ANEW)
 _VERSIONS = Path("server/database/_migrations/versions/sqlite")
 
 

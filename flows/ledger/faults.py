@@ -1,6 +1,6 @@
 """What a database that fails says, in our words: what, where, what to do. The one place that understands its codes.
 
-SQLite: https://www.sqlite.org/rescode.html. PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html.
+PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html.
 """
 
 from __future__ import annotations
@@ -15,31 +15,18 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from flows.ledger.database import LedgerBroken, LedgerUnavailable, clock, sqlite_file, writing
 from flows.ledger.rows import mark
+from flows.ledger.sqlite_words import lasting, passing
 
 _ANEW = (
     "stop the service, move it away (with -wal and -shm) and put a backup in its place; without one a new ledger is begun, "
     "and takes over the stores that are there"
 )
-_CLOSED = "it cannot be written; it must be a file, in a folder, that this user may write, on a disk that is not read-only"
-_LOCKED = "another program has it locked; end that (`fuser` names it), the service then goes on by itself"
-_FULL = "its disk is full; make room there, the service then goes on by itself"
-_SQLITE = {
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_READONLY: _CLOSED,
-    sqlite3.SQLITE_CANTOPEN: _CLOSED,
-    sqlite3.SQLITE_PERM: _CLOSED,
-    sqlite3.SQLITE_IOERR: "its disk fails, or has no room; see what the system says of it (`dmesg`)",
-}
-_SQLITE_BROKEN = {
-    sqlite3.SQLITE_CORRUPT: f"it is damaged; {_ANEW}",
-    sqlite3.SQLITE_NOTADB: f"it is damaged, or no database; {_ANEW}",
-    sqlite3.SQLITE_ERROR: f"it is no ledger of this version; {_ANEW}",
-}
+_THEN = ", the service then goes on by itself"
+_SQLITE = passing(_THEN)
+_SQLITE_BROKEN = lasting(_ANEW) | {sqlite3.SQLITE_ERROR: f"it is no ledger of this version; {_ANEW}"}
 _POSTGRESQL = {
     "25006": "it takes no changes (read-only, or a standby); let it, or name the primary",
-    "53100": "its disk is full; make room there, the service then goes on by itself",
+    "53100": f"its disk is full; make room there{_THEN}",
     "53300": "it has no more connections to give; raise its max_connections",
     "28P01": "it refuses user or password; see `ledger` in the settings",
     "28000": "it refuses this user; see `ledger` in the settings, and its pg_hba.conf",

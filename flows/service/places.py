@@ -1,22 +1,19 @@
 """Whether a store that is not there was removed, or its disk is merely not mounted: nothing is made anew for the latter.
 
-An empty folder that stands where a disk was mounted looks like one that somebody emptied, but for its inode. So the inode of
-the folder of outputs is noted once a store was written into it.
+The inode of the folder of outputs is noted once a store was written into it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from flows.ledger import inodes
 from flows.ledger.checks import Finding, Wrong
-from flows.ledger.database import clock, writing
-from flows.ledger.rows import SlideRow, mark, marked
+from flows.ledger.database import writing
+from flows.ledger.rows import SlideRow
 from flows.settings import Settings
 
 
@@ -32,12 +29,13 @@ def missing(connection: Connection, root: Path, output: str) -> Finding:
     """What to say of a local store that is not there: gone, or unknown where its folder is not the one it was written in."""
     if not root.is_dir():
         return Finding(Wrong.UNKNOWN, f"{root} is not there: is it mounted?")
-    noted: Mapping[str, Any] = (marked(connection, _name(root)) or (0.0, None))[1] or {}
-    if noted.get("inode", _inode(root)) != _inode(root):
+    place = _place(root)
+    if inodes.is_other(connection, place):
         return Finding(Wrong.UNKNOWN, f"{root} is another folder than the one it was written in: is it mounted?")
-    if not noted and not Path(output).parent.is_dir():
+    known = inodes.noted(connection, place) is not None
+    if not known and not Path(output).parent.is_dir():
         return Finding(Wrong.UNKNOWN, f"{Path(output).parent} is not there: is it mounted?")
-    if not noted and not any(not path.name.startswith(".") for path in root.iterdir()):
+    if not known and not any(not path.name.startswith(".") for path in root.iterdir()):
         return Finding(Wrong.UNKNOWN, f"{root} is empty: is it mounted?")
     return Finding(Wrong.GONE, "it is not there any more")
 
@@ -53,24 +51,20 @@ def stands(engine: Engine, settings: Settings, row: SlideRow) -> bool:
 def first_seen(engine: Engine, root: Path) -> None:
     """Note the folder of outputs, a store of which was just written, where nothing is noted of it yet."""
     with engine.connect() as connection:
-        if marked(connection, _name(root)) is not None:
-            return
-    seen(engine, root)
+        known = inodes.noted(connection, _place(root)) is not None
+    if not known:
+        seen(engine, root)
 
 
 def seen(engine: Engine, root: Path) -> None:
     """Note the folder of outputs as it is now: its stores are there."""
-    inode, name = _inode(root), _name(root)
+    place = _place(root)
     with engine.connect() as connection:
-        noted = marked(connection, name)
-    if noted is None or (noted[1] or {}).get("inode") != inode:
+        is_as_noted = inodes.noted(connection, place) == place.inode
+    if not is_as_noted:
         with writing(engine) as connection:
-            mark(connection, name, clock(connection), {"inode": inode, "path": str(root)})
+            inodes.note(connection, place)
 
 
-def _inode(root: Path) -> int:
-    return root.stat().st_ino
-
-
-def _name(root: Path) -> str:
-    return f"place-{hashlib.sha256(os.fsencode(root)).hexdigest()[:32]}"
+def _place(root: Path) -> inodes.Place:
+    return inodes.place("place", os.fsencode(root), root)

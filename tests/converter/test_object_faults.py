@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 
 from converter.checking.verify import verify_store
-from converter.errors import ConverterError, Denied, OutputFailed, Unreachable, Unusable
-from converter.objects.client import Client, Patience
+from converter.errors import ConverterError, Denied, OutputFailed, Unanswered, Unreachable, Unusable
+from converter.objects.client import Client, Patience, key_of
 from drivers.location import Url
 from drivers.model import Slide
 from flows.cli import run
@@ -121,6 +122,19 @@ def test_always_503_is_given_up(object_server: ObjectServer, proxy: Proxy, targe
     assert object_server.objects(target.text.rpartition("/")[0]) == {}
     proxy.faults.clear()
     assert converted(slide, target).status == "done"
+
+
+def test_what_was_never_answered_may_come_late(object_server: ObjectServer, proxy: Proxy, target: Url, slide: Slide) -> None:
+    """The server is away, comes back, and carries out what it was asked for, when the run that asked has cleaned up."""
+    proxy.faults.append(Fault("rst", "PUT", "x.zarr/0/"))
+    with pytest.raises(Unanswered):
+        converted(slide, target)
+    proxy.faults.clear()
+    folder = target.text.rpartition("/")[0]
+    assert list(object_server.objects(folder)) == [".stage/x.zarr/claim.json"]
+    obstore.put(object_server.client(), f"{key_of(target)}/0/c/9/9/9", b"late")
+    assert converted(slide, target).status == "done"
+    sound(object_server, target, slide, proxy)
 
 
 def test_retries_have_a_budget() -> None:
